@@ -1,0 +1,60 @@
+"""What data modules hand to tasks: the one place where the two sides meet."""
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+
+class ImageBatch(NamedTuple):
+    """Images without targets, as ``predict`` gets them.
+
+    Attributes:
+        image: Normalised images, float32 ``[N, C, H, W]``.
+        id: One name for each image, unique within the data set (a path relative to its folder).
+    """
+
+    image: Tensor
+    id: list[str]
+
+
+class LabelledBatch(NamedTuple):
+    """Images with class labels.
+
+    Attributes:
+        image: Normalised images, float32 ``[N, C, H, W]``.
+        label: Class indices, int64 ``[N]``.
+        id: One name for each image, unique within the split.
+    """
+
+    image: Tensor
+    label: Tensor
+    id: list[str]
+
+
+class PatternBatch(NamedTuple):
+    """Noisy maps with patterns, each as it is and translated (paper section 3.3).
+
+    Attributes:
+        image: Noisy maps, float32 ``[N, 1, H, W]``.
+        target: 1 at the centre of each pattern, 0 elsewhere, float32 ``[N, 1, H, W]``.
+        shifted_image: The same patterns moved to the lower right by ``shift`` pixels, ``[N, 1, H, W]``.
+        shifted_target: Their centres, ``[N, 1, H, W]``.
+        shift: Pixels moved down and to the right, int64 ``[N]``; one value in a batch.
+        id: One name for each map.
+    """
+
+    image: Tensor
+    target: Tensor
+    shifted_image: Tensor
+    shifted_target: Tensor
+    shift: Tensor
+    id: list[str]
+
+
+class NamedClasses(Protocol):
+    """What a data module of a classification task offers beside its batches."""
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes by index."""
+        ...
