@@ -1,0 +1,19 @@
+"""Adaptive convolutions with per-pixel dynamic filter atoms (Wang et al., ICCV 2021)."""
+
+from acda import analysis, models
+from acda.bases import basis_scales, fourier_bessel_bases, identity_bases
+from acda.layers import ACDAConv2d, Conversion, ConvFactory, convert_conv2d
+from acda.ops import adaptive_conv2d
+
+__all__ = [
+    "ACDAConv2d",
+    "ConvFactory",
+    "Conversion",
+    "adaptive_conv2d",
+    "analysis",
+    "basis_scales",
+    "convert_conv2d",
+    "fourier_bessel_bases",
+    "identity_bases",
+    "models",
+]

@@ -1,0 +1,251 @@
+"""ACDA: adaptive convolution with per-pixel dynamic filter atoms.
+
+Reference:
+    Wang, Miao, Hu, Qiu, *Adaptive Convolutions with Per-pixel Dynamic Filter Atom*, ICCV 2021,
+    https://arxiv.org/abs/2108.07895, section 3.2.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from acda.bases import fourier_bessel_bases
+from acda.layers.generator import TANH_VARIANCE, CoefficientGenerator
+from acda.ops import adaptive_conv2d
+from acda.ops.geometry import Geometry, IntOrPair, PaddingMode, odd_square
+
+_PADDING_MODES = get_args(PaddingMode)
+
+
+class ACDAConv2d(nn.Module):
+    """Drop-in replacement for :class:`torch.nn.Conv2d` whose filter differs at every pixel.
+
+    A small generator Φ reads the input around each pixel and emits coefficients over prefixed multi-scale bases;
+    they make m filter atoms, and compositional coefficients shared by all pixels make the filter from the atoms.
+
+    Args:
+        in_channels: Channels C of the input.
+        out_channels: Channels O of the output.
+        kernel_size: Side l of the filter, odd and square.
+        stride: As in ``Conv2d``.
+        padding: As in ``Conv2d``: pixels, ``"same"`` or ``"valid"``.
+        dilation: As in ``Conv2d``.
+        groups: As in ``Conv2d``; all groups share the atoms.
+        bias: Whether to add a bias for each output channel.
+        padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
+        device: Where parameters and bases lie.
+        dtype: Their type.
+        num_atoms: Atoms m per pixel.
+        num_bases: Fourier–Bessel bases m' per scale.
+        scales: Sides of the basis sets; default every odd side from 3 to ``kernel_size``.
+        hidden_channels: Width d of the generator.
+        generator_kernel_sizes: Its two kernel sizes l_a, l_b, odd. The authors' published layer has (3, 3) and
+            ``hidden_channels = max(64, m·K / 2)``.
+        norm: Makes the generator's norms from their channels; None for none (for restoration, or batches of one).
+        bases: Makes other bases ``[K, l, l]`` from ``kernel_size``, such as :func:`acda.identity_bases` for the paper's
+            single-level version; then ``num_bases`` is unused and ``scales`` must be None.
+        backend: As in :func:`acda.adaptive_conv2d`.
+
+    Shape:
+        Input ``[N, C, H, W]`` or ``[C, H, W]``, output ``[N, O, H_out, W_out]`` or ``[O, H_out, W_out]``.
+
+    Attributes:
+        weight: Compositional coefficients A, ``[O, C / groups, m]``.
+        bias: ``[O]``, or None.
+        bases: Bases ψ, ``[K, l, l]``, a buffer that is not in the state dict.
+        generator: The network Φ.
+
+    Raises:
+        ValueError: For an argument that is not supported, with its name, what was given and what is allowed.
+
+    Example:
+        >>> layer = ACDAConv2d(16, 32, 7, padding=3)
+        >>> layer(torch.randn(1, 16, 20, 30)).shape
+        torch.Size([1, 32, 20, 30])
+    """
+
+    bases: Tensor
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrPair = 7,
+        stride: IntOrPair = 1,
+        padding: IntOrPair | str = 0,
+        dilation: IntOrPair = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: PaddingMode = "zeros",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        num_atoms: int = 6,
+        num_bases: int = 6,
+        scales: Sequence[int] | None = None,
+        hidden_channels: int = 64,
+        generator_kernel_sizes: Sequence[int] = (1, 3),
+        norm: Callable[[int], nn.Module] | None = nn.BatchNorm2d,
+        bases: Callable[[int], Tensor] | None = None,
+        backend: str = "auto",
+    ) -> None:
+        super().__init__()
+        counts = {
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "groups": groups,
+            "num_atoms": num_atoms,
+            "hidden_channels": hidden_channels,
+        }
+        for name, count in counts.items():
+            if count < 1:
+                raise ValueError(f"{name} must be at least 1, got {count}")
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(f"groups must divide both {in_channels=} and {out_channels=}, got {groups}")
+        if padding_mode not in _PADDING_MODES:
+            raise ValueError(f"padding_mode must be one of {_PADDING_MODES}, got {padding_mode!r}")
+        if bases is not None and scales is not None:
+            raise ValueError(f"scales must be None where bases is given, got {scales}")
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.geometry = Geometry.of(odd_square(kernel_size), stride, padding, dilation)
+        self.kernel_size = (self.geometry.kernel_size, self.geometry.kernel_size)
+        self.stride = self.geometry.stride
+        self.padding = self.geometry.padding
+        self.dilation = self.geometry.dilation
+        self.groups = groups
+        self.padding_mode = padding_mode
+        self.num_atoms = num_atoms
+        self.num_bases = num_bases
+        self.scales = scales
+        self.backend = backend
+        self._make_bases = bases
+        self.register_buffer("bases", self._prefixed_bases().to(device=device, dtype=dtype), persistent=False)
+        self.generator = CoefficientGenerator(
+            in_channels,
+            num_atoms,
+            self.bases.shape[0],
+            self.geometry,
+            hidden_channels,
+            generator_kernel_sizes,
+            norm,
+            padding_mode,
+            device,
+            dtype,
+        )
+        weight_shape = (out_channels, in_channels // groups, num_atoms)
+        self.weight = nn.Parameter(torch.empty(weight_shape, device=device, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype)) if bias else None
+        self._reset_weight()
+
+    def _prefixed_bases(self) -> Tensor:
+        side = self.geometry.kernel_size
+        if self._make_bases is None:
+            return fourier_bessel_bases(side, self.num_bases, self.scales)
+        bases = self._make_bases(side)
+        if bases.dim() != 3 or bases.shape[1:] != (side, side):
+            raise ValueError(f"bases must make a tensor of shape [K, {side}, {side}], got {tuple(bases.shape)}")
+        return bases
+
+    def _reset_weight(self) -> None:
+        # A unit input has variance C/groups · m · Var(A) · E‖D‖² at the output; ‖D‖² is Var(α) · Σ‖ψ_k‖² in the mean.
+        atom_energy = TANH_VARIANCE * float(self._prefixed_bases().square().sum())
+        nn.init.normal_(self.weight, std=1 / math.sqrt(self.weight.shape[1] * self.num_atoms * atom_energy))
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew, and compute the bases, so that the layer preserves the variance of its input."""
+        self.bases.copy_(self._prefixed_bases())
+        self.generator.reset_parameters()
+        self._reset_weight()
+
+    def coefficients(self, x: Tensor) -> Tensor:
+        """Basis coefficients α of every output pixel.
+
+        Args:
+            x: Input ``[N, C, H, W]``.
+
+        Returns:
+            ``[N, m, K, H_out, W_out]``, in (−1, 1).
+
+        Raises:
+            ValueError: If ``x`` is not of this shape.
+        """
+        if x.dim() != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"x must have shape [N, {self.in_channels}, H, W] (in_channels={self.in_channels}), got {list(x.shape)}"
+            )
+        coefficients: Tensor = self.generator(x)
+        return coefficients
+
+    def atoms(self, x: Tensor) -> Tensor:
+        """Filter atoms D = αψ of every output pixel.
+
+        Args:
+            x: Input ``[N, C, H, W]``.
+
+        Returns:
+            ``[N, m, l, l, H_out, W_out]``.
+
+        Raises:
+            ValueError: If ``x`` is not of this shape.
+        """
+        return torch.einsum("nbkhw,kuv->nbuvhw", self.coefficients(x), self.bases)
+
+    def filters(self, x: Tensor, max_bytes: int = 2**30) -> Tensor:
+        """The full filter K = AD of every output pixel, for study on small inputs.
+
+        Args:
+            x: Input ``[N, C, H, W]``.
+            max_bytes: Refuse to make a result larger than this.
+
+        Returns:
+            ``[N, O, C / groups, l, l, H_out, W_out]``.
+
+        Raises:
+            ValueError: If ``x`` is not of this shape, or the result would be larger than ``max_bytes``.
+        """
+        rows, columns = self.geometry.output_size(x.shape[-2], x.shape[-1])
+        per_pixel = self.weight[..., 0].numel() * self.geometry.kernel_size**2 * self.weight.element_size()
+        size = x.shape[0] * rows * columns * per_pixel
+        if size > max_bytes:
+            raise ValueError(f"x of shape {list(x.shape)} has filters of {size:,} bytes, max_bytes={max_bytes:,}")
+        return torch.einsum("ocb,nbuvhw->nocuvhw", self.weight, self.atoms(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the adaptive convolution."""
+        if x.dim() == 3:
+            y: Tensor = self(x.unsqueeze(0))
+            return y.squeeze(0)
+        coefficients = self.coefficients(x)
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]), mode=self.padding_mode)
+            padding = (0, 0)
+        return adaptive_conv2d(
+            x,
+            coefficients,
+            self.bases,
+            self.weight,
+            self.bias,
+            self.stride,
+            padding,
+            self.dilation,
+            self.groups,
+            backend=self.backend,
+        )
+
+    def extra_repr(self) -> str:
+        """Arguments, without those at their default."""
+        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size[0]}"]
+        defaults = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1, "padding_mode": "zeros"}
+        parts += [f"{name}={getattr(self, name)!r}" for name, value in defaults.items() if getattr(self, name) != value]
+        parts += [f"num_atoms={self.num_atoms}, bases={self.bases.shape[0]}"]
+        parts += ["bias=False"] if self.bias is None else []
+        return ", ".join(parts)

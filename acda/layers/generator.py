@@ -1,0 +1,108 @@
+"""The network Φ that reads the input around each pixel and emits the coefficients of its filter atoms."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from acda.ops.geometry import Geometry, PaddingMode, pair
+
+# Variance of tanh(g) for a standard normal g: ∫ tanh(g)² φ(g) dg.
+TANH_VARIANCE = 0.39429449
+
+
+class CoefficientGenerator(nn.Module):
+    """Generator Φ: convolution → norm → tanh → convolution → norm → tanh.
+
+    It emits coefficients at the resolution of the convolution's output: the second convolution takes the stride,
+    and its padding aligns it with the centres of the windows, whatever the input's size.
+
+    Args:
+        in_channels: Channels c' of the input.
+        num_atoms: Atoms m per pixel.
+        num_bases: Bases K, all scales together.
+        geometry: Where the windows of the adaptive convolution lie.
+        hidden_channels: Width d between the two convolutions.
+        kernel_sizes: Sides l_a and l_b of the two, odd.
+        norm: Makes the norm after each convolution from its channels; None for none. The convolutions have a bias
+            only where no norm follows.
+        padding_mode: How the input and the hidden features continue beyond the border.
+        device: Where the parameters lie.
+        dtype: Their type.
+
+    Raises:
+        ValueError: If a kernel size is even.
+
+    Reference:
+        Paper section 3.2, Figure 4; widths from section 4.4.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_atoms: int,
+        num_bases: int,
+        geometry: Geometry,
+        hidden_channels: int = 64,
+        kernel_sizes: Sequence[int] = (1, 3),
+        norm: Callable[[int], nn.Module] | None = nn.BatchNorm2d,
+        padding_mode: PaddingMode = "zeros",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        first, second = pair(kernel_sizes, "generator_kernel_sizes", 1)
+        if first % 2 == 0 or second % 2 == 0:
+            raise ValueError(f"generator_kernel_sizes must be odd, got {kernel_sizes}")
+        self.num_atoms = num_atoms
+        self.num_bases = num_bases
+        # The window of output i is centred at input i·stride + inset; the second convolution must be so too.
+        insets = [d * (geometry.kernel_size // 2) - p for d, p in zip(geometry.dilation, geometry.padding, strict=True)]
+        margins = [second // 2 - inset for inset in insets]
+        self.crop = [max(0, -margin) for margin in margins]
+        out_channels = num_atoms * num_bases
+        self.conv1 = nn.Conv2d(
+            in_channels,
+            hidden_channels,
+            first,
+            padding=first // 2,
+            bias=norm is None,
+            padding_mode=padding_mode,
+            device=device,
+            dtype=dtype,
+        )
+        self.norm1 = nn.Identity() if norm is None else norm(hidden_channels).to(device=device, dtype=dtype)
+        self.conv2 = nn.Conv2d(
+            hidden_channels,
+            out_channels,
+            second,
+            stride=geometry.stride,
+            padding=(max(0, margins[0]), max(0, margins[1])),
+            bias=norm is None,
+            padding_mode=padding_mode,
+            device=device,
+            dtype=dtype,
+        )
+        self.norm2 = nn.Identity() if norm is None else norm(out_channels).to(device=device, dtype=dtype)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weights that keep a unit variance before each tanh, given a unit variance at the input."""
+        for conv, variance in ((self.conv1, 1.0), (self.conv2, TANH_VARIANCE)):
+            fan_in = conv.in_channels * conv.kernel_size[0] * conv.kernel_size[1]
+            nn.init.normal_(conv.weight, std=1 / math.sqrt(fan_in * variance))
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
+        for norm in (self.norm1, self.norm2):
+            reset = getattr(norm, "reset_parameters", None)
+            if reset is not None:
+                reset()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[N, C, H, W]`` to coefficients ``[N, m, K, H_out, W_out]`` in (−1, 1)."""
+        hidden = torch.tanh(self.norm1(self.conv1(x)))
+        rows, columns = self.crop
+        hidden = hidden[..., rows : hidden.shape[-2] - rows, columns : hidden.shape[-1] - columns]
+        coefficients = torch.tanh(self.norm2(self.conv2(hidden)))
+        return coefficients.view(-1, self.num_atoms, self.num_bases, *coefficients.shape[2:])

@@ -1,0 +1,129 @@
+"""The public operator: checks its arguments, chooses a backend, runs it."""
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from acda.ops import reference
+from acda.ops.geometry import Geometry, IntOrPair, odd_square
+from acda.ops.registration import Operator, register
+
+_log = logging.getLogger(__name__)
+
+
+class _Backend(NamedTuple):
+    operator: Operator
+    cannot_run: Callable[[Tensor], str | None]
+
+
+# Fastest first: "auto" takes the first that can run.
+_BACKENDS = {
+    "reference": _Backend(register("reference", reference.forward, reference.backward), reference.cannot_run),
+}
+_logged: set[str] = set()
+
+
+def _choose(backend: str, x: Tensor) -> Operator:
+    if backend == "auto":
+        for name, candidate in _BACKENDS.items():
+            reason = candidate.cannot_run(x)
+            if name not in _logged and not torch.compiler.is_compiling():
+                _logged.add(name)
+                _log.debug(
+                    "adaptive_conv2d: backend %s %s", name, "runs" if reason is None else f"cannot run: {reason}"
+                )
+            if reason is None:
+                return candidate.operator
+    if backend not in _BACKENDS:
+        raise ValueError(f"backend must be 'auto' or one of {sorted(_BACKENDS)}, got {backend!r}")
+    reason = _BACKENDS[backend].cannot_run(x)
+    if reason is not None:
+        raise RuntimeError(f"backend={backend!r} cannot run: {reason}")
+    return _BACKENDS[backend].operator
+
+
+def _check(x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:
+    ranks = {"x": (x, 4), "coefficients": (coefficients, 5), "bases": (bases, 3), "weight": (weight, 3)}
+    for name, (tensor, rank) in ranks.items():
+        if tensor.dim() != rank:
+            raise ValueError(f"{name} must have {rank} dimensions, got shape {tuple(tensor.shape)}")
+        if tensor.dtype != x.dtype or not tensor.is_floating_point():
+            raise TypeError(f"{name} must be floating and of x's dtype {x.dtype}, got {tensor.dtype}")
+        if tensor.device != x.device:
+            raise ValueError(f"{name} must be on x's device {x.device}, got {tensor.device}")
+    channels, out_channels = x.shape[1], weight.shape[0]
+    if groups < 1 or channels % groups or out_channels % groups:
+        raise ValueError(f"groups must divide the {channels} channels in and the {out_channels} out, got {groups}")
+    if weight.shape[1] * groups != channels:
+        raise ValueError(
+            f"x must have {weight.shape[1] * groups} channels (weight.shape[1] × groups), got shape {tuple(x.shape)}"
+        )
+    if bias is not None and (bias.shape != (out_channels,) or bias.dtype != x.dtype):
+        raise ValueError(
+            f"bias must have shape ({out_channels},) and dtype {x.dtype}, got {tuple(bias.shape)} and {bias.dtype}"
+        )
+
+
+def adaptive_conv2d(
+    x: Tensor,
+    coefficients: Tensor,
+    bases: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: IntOrPair = 1,
+    padding: IntOrPair | str = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+    *,
+    backend: str = "auto",
+) -> Tensor:
+    """Convolve with a filter of its own at every pixel, composed of few atoms over prefixed bases.
+
+    At output pixel p the atoms are ``D[b] = Σ_k coefficients[b, k, p] · bases[k]`` and the filter is
+    ``K[o, c] = Σ_b weight[o, c, b] · D[b]``; the filter is never formed (paper equations 5 and 6). Like
+    :func:`torch.nn.functional.conv2d` this is a cross-correlation with zero padding. Under autocast it computes in
+    the active dtype. It can be differentiated once; gradients repeat bit for bit.
+
+    Args:
+        x: Input ``[N, C, H, W]``.
+        coefficients: Basis coefficients α at each output pixel, ``[N, m, K, H_out, W_out]``.
+        bases: Bases ψ, ``[K, l, l]``, l odd.
+        weight: Compositional coefficients A, ``[O, C / groups, m]``.
+        bias: ``[O]``, or None.
+        stride: Pixels between windows.
+        padding: Zeros on each side, ``"same"`` (stride 1) or ``"valid"``.
+        dilation: Pixels between taps.
+        groups: Groups of channels; the atoms are shared by all of them.
+        backend: ``"auto"`` for the fastest that can run, or a name: ``"reference"``.
+
+    Returns:
+        Output ``[N, O, H_out, W_out]``, channels last in memory, with
+        ``H_out = ⌊(H + 2·padding − dilation·(l−1) − 1) / stride⌋ + 1``.
+
+    Raises:
+        ValueError: If shapes or devices do not fit together; the message names the argument.
+        TypeError: If dtypes differ.
+        RuntimeError: If a backend was named that cannot run.
+
+    Reference:
+        Paper section 3.2.
+    """
+    device = x.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device) and x.dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(device)
+        x, coefficients, bases, weight = (t.to(dtype) for t in (x, coefficients, bases, weight))
+        bias = None if bias is None else bias.to(dtype)
+    _check(x, coefficients, bases, weight, bias, groups)
+    side = odd_square(bases.shape[1:])
+    geometry = Geometry.of(side, stride, padding, dilation)
+    rows, columns = geometry.output_size(x.shape[2], x.shape[3])
+    if rows < 1 or columns < 1:
+        raise ValueError(f"x of {x.shape[2]}×{x.shape[3]} is smaller than a window of {geometry.span} with its padding")
+    expected = (x.shape[0], weight.shape[2], bases.shape[0], rows, columns)
+    if coefficients.shape != expected:
+        raise ValueError(f"coefficients must have shape {expected}, got {tuple(coefficients.shape)}")
+    y = _choose(backend, x)(x, coefficients, bases, weight, geometry, groups)
+    return y if bias is None else y + bias.view(-1, 1, 1)

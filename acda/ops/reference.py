@@ -1,0 +1,178 @@
+"""The adaptive convolution in plain PyTorch: any device, any floating dtype, the form others are checked against.
+
+Each output pixel p has a window of the input, ``patches[p]`` ``[l², C]``, and ``atoms[p] = coefficients[p] ψ``
+``[m, l²]``. The atom convolution is one small matrix product a pixel, ``z[p] = atoms[p] patches[p]`` ``[m, C]``, and
+the coefficient convolution one product for all of them. Windows, atoms and z exist for a chunk of pixels at a time, so
+the extra memory does not grow with the image, and backward recomputes them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from acda.ops.geometry import Geometry
+
+# A chunk's windows hold about this many elements: 8 MB in float32, near to the cache of a core.
+_CHUNK_ELEMENTS = 2**21
+
+
+def cannot_run(x: Tensor) -> str | None:
+    """Why the reference cannot take this input: it takes every one."""
+    return None
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """A block of output pixels: some images, rows and columns."""
+
+    images: slice
+    rows: slice
+    columns: slice
+
+    def window(self, geometry: Geometry) -> tuple[slice, slice, slice]:
+        """The part of the padded input under this block, as indices of an ``[N, H, W, C]`` tensor."""
+        spans = zip((self.rows, self.columns), geometry.stride, geometry.span, strict=True)
+        rows, columns = (slice(s.start * stride, (s.stop - 1) * stride + span) for s, stride, span in spans)
+        return self.images, rows, columns
+
+
+def _chunks(images: int, rows: int, columns: int, elements_per_pixel: int) -> Iterator[_Chunk]:
+    """Cut the output into blocks: parts of rows, else rows of one image, else several images."""
+    pixels = max(1, _CHUNK_ELEMENTS // max(1, elements_per_pixel))
+    step_columns = min(columns, pixels)
+    step_rows = min(rows, max(1, pixels // columns))
+    step_images = min(max(1, images), max(1, pixels // (columns * rows)))
+    for n in range(0, images, step_images):
+        for i in range(0, rows, step_rows):
+            for j in range(0, columns, step_columns):
+                yield _Chunk(
+                    slice(n, min(n + step_images, images)),
+                    slice(i, min(i + step_rows, rows)),
+                    slice(j, min(j + step_columns, columns)),
+                )
+
+
+def _pad(x: Tensor, geometry: Geometry) -> Tensor:
+    """Zero-pad ``[N, C, H, W]`` to a contiguous ``[N, H', W', C]``."""
+    vertical, horizontal = geometry.padding
+    return F.pad(x.permute(0, 2, 3, 1), (0, 0, horizontal, horizontal, vertical, vertical)).contiguous()
+
+
+def _patches(window: Tensor, geometry: Geometry) -> Tensor:
+    """Windows of a block of the padded input ``[n, h', w', C]`` as ``[pixels, l², C]``."""
+    side = geometry.kernel_size
+    (span_v, span_h), (stride_v, stride_h), (dilation_v, dilation_h) = geometry.span, geometry.stride, geometry.dilation
+    views = window.unfold(1, span_v, stride_v).unfold(2, span_h, stride_h)[..., ::dilation_v, ::dilation_h]
+    return views.permute(0, 1, 2, 4, 5, 3).reshape(-1, side * side, window.shape[-1])
+
+
+def _scatter_patches(patches: Tensor, window: Tensor, geometry: Geometry, rows: int, columns: int) -> None:
+    """Add ``[pixels, l², C]`` back to where :func:`_patches` read them, tap by tap, in a fixed order."""
+    side = geometry.kernel_size
+    (stride_v, stride_h), (dilation_v, dilation_h) = geometry.stride, geometry.dilation
+    per_tap = patches.view(-1, rows, columns, side * side, patches.shape[-1])
+    for tap in range(side * side):
+        top, left = tap // side * dilation_v, tap % side * dilation_h
+        bottom, right = top + (rows - 1) * stride_v + 1, left + (columns - 1) * stride_h + 1
+        window[:, top:bottom:stride_v, left:right:stride_h] += per_tap[:, :, :, tap]
+
+
+def _per_pixel(coefficients: Tensor, chunk: _Chunk) -> Tensor:
+    """Coefficients of a block of pixels, ``[pixels, m, K]``."""
+    block = coefficients[chunk.images, :, :, chunk.rows, chunk.columns]
+    return block.permute(0, 3, 4, 1, 2).reshape(-1, *coefficients.shape[1:3])
+
+
+def forward(x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, geometry: Geometry, groups: int) -> Tensor:
+    """Adaptive convolution without bias.
+
+    Args:
+        x: ``[N, C, H, W]``.
+        coefficients: ``[N, m, K, H_out, W_out]``.
+        bases: ``[K, l, l]``.
+        weight: ``[O, C / groups, m]``.
+        geometry: Where the windows lie.
+        groups: Groups of channels.
+
+    Returns:
+        ``[N, O, H_out, W_out]``, channels last in memory.
+    """
+    padded, flat_bases = _pad(x, geometry), bases.flatten(1)
+    out_channels, in_per_group, num_atoms = weight.shape
+    grouped = weight.view(groups, -1, in_per_group, num_atoms)
+    images, (rows, columns) = x.shape[0], coefficients.shape[3:]
+    out = x.new_empty(images, rows, columns, out_channels)
+    for chunk in _chunks(images, rows, columns, flat_bases.shape[1] * x.shape[1]):
+        atoms = _per_pixel(coefficients, chunk) @ flat_bases
+        z = atoms @ _patches(padded[chunk.window(geometry)], geometry)
+        y = torch.einsum("pmgc,gocm->pgo", z.view(-1, num_atoms, groups, in_per_group), grouped)
+        block = out[chunk.images, chunk.rows, chunk.columns]
+        block.copy_(y.reshape(block.shape))
+    return out.permute(0, 3, 1, 2)
+
+
+def backward(
+    grad: Tensor,
+    x: Tensor,
+    coefficients: Tensor,
+    bases: Tensor,
+    weight: Tensor,
+    geometry: Geometry,
+    groups: int,
+    needs: list[bool],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of :func:`forward`.
+
+    Args:
+        grad: Gradient of the output, ``[N, O, H_out, W_out]``.
+        x: As in :func:`forward`, and so are the next five.
+        coefficients: See there.
+        bases: See there.
+        weight: See there.
+        geometry: See there.
+        groups: See there.
+        needs: Which gradients are asked for, in the order of the result.
+
+    Returns:
+        Gradients of x, coefficients, bases and weight; an empty tensor for one that is not asked for.
+    """
+    needs_x, needs_coefficients, needs_bases, needs_weight = needs
+    padded, flat_bases = _pad(x, geometry), bases.flatten(1)
+    out_channels, in_per_group, num_atoms = weight.shape
+    grouped = weight.view(groups, -1, in_per_group, num_atoms)
+    images, (rows, columns) = x.shape[0], coefficients.shape[3:]
+    summing = torch.promote_types(x.dtype, torch.float32)  # sums over all pixels are kept in at least float32
+    grad_padded = torch.zeros_like(padded)
+    grad_coefficients = x.new_empty(images, rows, columns, *coefficients.shape[1:3])
+    grad_bases = torch.zeros_like(flat_bases, dtype=summing)
+    grad_weight = torch.zeros_like(grouped, dtype=summing)
+    for chunk in _chunks(images, rows, columns, flat_bases.shape[1] * x.shape[1]):
+        alpha = _per_pixel(coefficients, chunk)
+        atoms = alpha @ flat_bases
+        patches = _patches(padded[chunk.window(geometry)], geometry)
+        grad_block = grad[chunk.images, :, chunk.rows, chunk.columns].permute(0, 2, 3, 1)
+        grad_y = grad_block.reshape(-1, groups, out_channels // groups)
+        grad_z = torch.einsum("pgo,gocm->pmgc", grad_y, grouped).reshape(-1, num_atoms, x.shape[1])
+        if needs_weight:
+            z = (atoms @ patches).view(-1, num_atoms, groups, in_per_group)
+            grad_weight += torch.einsum("pgo,pmgc->gocm", grad_y, z)
+        if needs_coefficients or needs_bases:
+            grad_atoms = grad_z @ patches.transpose(1, 2)
+            block = grad_coefficients[chunk.images, chunk.rows, chunk.columns]
+            block.copy_((grad_atoms @ flat_bases.t()).view(block.shape))
+            if needs_bases:
+                grad_bases += torch.einsum("pmk,pmu->ku", alpha, grad_atoms)
+        if needs_x:
+            window = grad_padded[chunk.window(geometry)]
+            _scatter_patches(atoms.transpose(1, 2) @ grad_z, window, geometry, *grad_block.shape[1:3])
+    top, left = geometry.padding
+    grad_x = grad_padded[:, top : top + x.shape[2], left : left + x.shape[3]].permute(0, 3, 1, 2)
+    return (
+        grad_x.contiguous(memory_format=torch.channels_last) if needs_x else x.new_empty(0),
+        grad_coefficients.permute(0, 3, 4, 1, 2) if needs_coefficients else x.new_empty(0),
+        grad_bases.view_as(bases).to(bases.dtype) if needs_bases else x.new_empty(0),
+        grad_weight.view_as(weight).to(weight.dtype) if needs_weight else x.new_empty(0),
+    )
