@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from acda.layers import ACDAConv2d
+
 
 def conv2d_macs(in_channels: int, out_channels: int, kernel_size: int, height: int, width: int) -> int:
     """Multiply-accumulates of a convolution as the paper counts them: ``hw(c'cl² + c)``, the bias as one each.
@@ -122,7 +124,9 @@ class LayerCost:
     parameters: int
 
 
-def cost_by_layer(model: nn.Module, input_shape: Sequence[int], leaves: tuple[type[nn.Module], ...]) -> list[LayerCost]:
+def cost_by_layer(
+    model: nn.Module, input_shape: Sequence[int], leaves: tuple[type[nn.Module], ...] = (ACDAConv2d,)
+) -> list[LayerCost]:
     """Multiply-accumulates and parameters of each layer of a network, in the order in which they run.
 
     Args:
@@ -151,7 +155,7 @@ def cost_by_layer(model: nn.Module, input_shape: Sequence[int], leaves: tuple[ty
 
     whole: list[str] = []
     for name, module in meta.named_modules():
-        inside = any(name.startswith(f"{outer}.") for outer in whole)
+        inside = any(outer == "" or name.startswith(f"{outer}.") for outer in whole)
         if not inside and _parameters(module) and (isinstance(module, leaves) or not any(module.children())):
             whole.append(name)
             watch(name, module)

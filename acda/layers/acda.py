@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from acda.bases import fourier_bessel_bases
 from acda.layers.generator import TANH_VARIANCE, CoefficientGenerator
-from acda.ops import adaptive_conv2d
+from acda.ops.functional import adaptive_conv2d, check_backend
 from acda.ops.geometry import Geometry, IntOrPair, PaddingMode, odd_square
 
 _PADDING_MODES = get_args(PaddingMode)
@@ -111,6 +111,7 @@ class ACDAConv2d(nn.Module):
             raise ValueError(f"padding_mode must be one of {_PADDING_MODES}, got {padding_mode!r}")
         if bases is not None and scales is not None:
             raise ValueError(f"scales must be None where bases is given, got {scales}")
+        check_backend(backend)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.geometry = Geometry.of(odd_square(kernel_size), stride, padding, dilation)
@@ -125,7 +126,8 @@ class ACDAConv2d(nn.Module):
         self.scales = scales
         self.backend = backend
         self._make_bases = bases
-        self.register_buffer("bases", self._prefixed_bases().to(device=device, dtype=dtype), persistent=False)
+        bases_shape = self._prefixed_bases().shape
+        self.register_buffer("bases", torch.empty(bases_shape, device=device, dtype=dtype), persistent=False)
         self.generator = CoefficientGenerator(
             in_channels,
             num_atoms,
@@ -141,29 +143,32 @@ class ACDAConv2d(nn.Module):
         weight_shape = (out_channels, in_channels // groups, num_atoms)
         self.weight = nn.Parameter(torch.empty(weight_shape, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype)) if bias else None
-        self._reset_weight()
+        self._reset_own()
 
     def _prefixed_bases(self) -> Tensor:
         side = self.geometry.kernel_size
-        if self._make_bases is None:
-            return fourier_bessel_bases(side, self.num_bases, self.scales)
-        bases = self._make_bases(side)
+        with torch.device("cpu"):  # their numbers are needed even for a layer on the meta device
+            if self._make_bases is None:
+                return fourier_bessel_bases(side, self.num_bases, self.scales, dtype=torch.float64)
+            bases = self._make_bases(side)
         if bases.dim() != 3 or bases.shape[1:] != (side, side):
             raise ValueError(f"bases must make a tensor of shape [K, {side}, {side}], got {tuple(bases.shape)}")
         return bases
 
-    def _reset_weight(self) -> None:
+    def _reset_own(self) -> None:
+        """Compute the bases and draw all parameters but the generator's."""
+        bases = self._prefixed_bases()
+        self.bases.copy_(bases)
         # A unit input has variance C/groups · m · Var(A) · E‖D‖² at the output; ‖D‖² is Var(α) · Σ‖ψ_k‖² in the mean.
-        atom_energy = TANH_VARIANCE * float(self._prefixed_bases().square().sum())
+        atom_energy = TANH_VARIANCE * float(bases.square().sum())
         nn.init.normal_(self.weight, std=1 / math.sqrt(self.weight.shape[1] * self.num_atoms * atom_energy))
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew, and compute the bases, so that the layer preserves the variance of its input."""
-        self.bases.copy_(self._prefixed_bases())
         self.generator.reset_parameters()
-        self._reset_weight()
+        self._reset_own()
 
     def coefficients(self, x: Tensor) -> Tensor:
         """Basis coefficients α of every output pixel.
@@ -175,12 +180,13 @@ class ACDAConv2d(nn.Module):
             ``[N, m, K, H_out, W_out]``, in (−1, 1).
 
         Raises:
-            ValueError: If ``x`` is not of this shape.
+            ValueError: If ``x`` is not of this shape, or smaller than a window with its padding.
         """
         if x.dim() != 4 or x.shape[1] != self.in_channels:
             raise ValueError(
                 f"x must have shape [N, {self.in_channels}, H, W] (in_channels={self.in_channels}), got {list(x.shape)}"
             )
+        self.geometry.output_size(x.shape[2], x.shape[3])
         coefficients: Tensor = self.generator(x)
         return coefficients
 
@@ -194,7 +200,7 @@ class ACDAConv2d(nn.Module):
             ``[N, m, l, l, H_out, W_out]``.
 
         Raises:
-            ValueError: If ``x`` is not of this shape.
+            ValueError: As in :meth:`coefficients`.
         """
         return torch.einsum("nbkhw,kuv->nbuvhw", self.coefficients(x), self.bases)
 
@@ -209,7 +215,7 @@ class ACDAConv2d(nn.Module):
             ``[N, O, C / groups, l, l, H_out, W_out]``.
 
         Raises:
-            ValueError: If ``x`` is not of this shape, or the result would be larger than ``max_bytes``.
+            ValueError: As in :meth:`coefficients`, or if the result would be larger than ``max_bytes``.
         """
         rows, columns = self.geometry.output_size(x.shape[-2], x.shape[-1])
         per_pixel = self.weight[..., 0].numel() * self.geometry.kernel_size**2 * self.weight.element_size()
@@ -221,8 +227,7 @@ class ACDAConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the adaptive convolution."""
         if x.dim() == 3:
-            y: Tensor = self(x.unsqueeze(0))
-            return y.squeeze(0)
+            return self.forward(x.unsqueeze(0)).squeeze(0)
         coefficients = self.coefficients(x)
         padding = self.padding
         if self.padding_mode != "zeros":
@@ -242,7 +247,7 @@ class ACDAConv2d(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """Arguments, without those at their default."""
+        """Channels, sizes, and those of ``Conv2d``'s other arguments that are not at their default."""
         parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size[0]}"]
         defaults = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1, "padding_mode": "zeros"}
         parts += [f"{name}={getattr(self, name)!r}" for name, value in defaults.items() if getattr(self, name) != value]

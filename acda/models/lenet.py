@@ -47,7 +47,8 @@ class LeNet(nn.Module):
         for _ in range(2):
             side = (side + 2 * padding - kernel_size + 1) // 2
         if side < 1:
-            raise ValueError(f"image_size={image_size} is too small for two poolings with {kernel_size=}, {padding=}")
+            least = 3 * (kernel_size - 2 * padding) + 1
+            raise ValueError(f"image_size must be at least {least} with {kernel_size=}, {padding=}, got {image_size}")
         self.features = nn.Sequential(
             conv(in_channels, channels[0], kernel_size, padding=padding),
             nn.ReLU(),

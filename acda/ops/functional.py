@@ -26,7 +26,18 @@ _BACKENDS = {
 _logged: set[str] = set()
 
 
+def check_backend(backend: str) -> None:
+    """Refuse the name of a backend that there is not.
+
+    Raises:
+        ValueError: With the names that there are.
+    """
+    if backend != "auto" and backend not in _BACKENDS:
+        raise ValueError(f"backend must be 'auto' or one of {sorted(_BACKENDS)}, got {backend!r}")
+
+
 def _choose(backend: str, x: Tensor) -> Operator:
+    check_backend(backend)
     if backend == "auto":
         for name, candidate in _BACKENDS.items():
             reason = candidate.cannot_run(x)
@@ -37,8 +48,6 @@ def _choose(backend: str, x: Tensor) -> Operator:
                 )
             if reason is None:
                 return candidate.operator
-    if backend not in _BACKENDS:
-        raise ValueError(f"backend must be 'auto' or one of {sorted(_BACKENDS)}, got {backend!r}")
     reason = _BACKENDS[backend].cannot_run(x)
     if reason is not None:
         raise RuntimeError(f"backend={backend!r} cannot run: {reason}")
@@ -61,9 +70,10 @@ def _check(x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, bias:
         raise ValueError(
             f"x must have {weight.shape[1] * groups} channels (weight.shape[1] × groups), got shape {tuple(x.shape)}"
         )
-    if bias is not None and (bias.shape != (out_channels,) or bias.dtype != x.dtype):
+    if bias is not None and (bias.shape != (out_channels,) or bias.dtype != x.dtype or bias.device != x.device):
         raise ValueError(
-            f"bias must have shape ({out_channels},) and dtype {x.dtype}, got {tuple(bias.shape)} and {bias.dtype}"
+            f"bias must have shape ({out_channels},), dtype {x.dtype} and device {x.device}, "
+            f"got {tuple(bias.shape)}, {bias.dtype} and {bias.device}"
         )
 
 
@@ -119,10 +129,7 @@ def adaptive_conv2d(
     _check(x, coefficients, bases, weight, bias, groups)
     side = odd_square(bases.shape[1:])
     geometry = Geometry.of(side, stride, padding, dilation)
-    rows, columns = geometry.output_size(x.shape[2], x.shape[3])
-    if rows < 1 or columns < 1:
-        raise ValueError(f"x of {x.shape[2]}×{x.shape[3]} is smaller than a window of {geometry.span} with its padding")
-    expected = (x.shape[0], weight.shape[2], bases.shape[0], rows, columns)
+    expected = (x.shape[0], weight.shape[2], bases.shape[0], *geometry.output_size(x.shape[2], x.shape[3]))
     if coefficients.shape != expected:
         raise ValueError(f"coefficients must have shape {expected}, got {tuple(coefficients.shape)}")
     y = _choose(backend, x)(x, coefficients, bases, weight, geometry, groups)

@@ -14,7 +14,7 @@ def pair(value: IntOrPair, name: str, minimum: int) -> tuple[int, int]:
     Raises:
         ValueError: If ``value`` is neither, or smaller than ``minimum``; the message names the argument.
     """
-    values = (value, value) if isinstance(value, int) else value
+    values = value if isinstance(value, Sequence) else (value, value)
     if len(values) != 2 or not all(isinstance(v, int) and v >= minimum for v in values):
         raise ValueError(f"{name} must be an int or a pair of ints, each at least {minimum}, got {value!r}")
     return values[0], values[1]
@@ -69,10 +69,17 @@ class Geometry:
         return self.dilation[0] * (self.kernel_size - 1) + 1, self.dilation[1] * (self.kernel_size - 1) + 1
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of the output for an input of this size; below 1 where no window fits."""
+        """Height and width in pixels of the output for an input of this size.
+
+        Raises:
+            ValueError: If the input with its padding is smaller than a window.
+        """
         size = (height, width)
-        rows, columns = (
-            (n + 2 * p - span) // s + 1
-            for n, p, span, s in zip(size, self.padding, self.span, self.stride, strict=True)
-        )
+        least = [span - 2 * p for span, p in zip(self.span, self.padding, strict=True)]
+        if height < least[0] or width < least[1]:
+            raise ValueError(
+                f"x must be at least {max(1, least[0])}×{max(1, least[1])} pixels for kernel_size={self.kernel_size}, "
+                f"padding={self.padding}, dilation={self.dilation}, got {height}×{width}"
+            )
+        rows, columns = ((n - m) // s + 1 for n, m, s in zip(size, least, self.stride, strict=True))
         return rows, columns

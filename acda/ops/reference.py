@@ -3,7 +3,7 @@
 Each output pixel p has a window of the input, ``patches[p]`` ``[l², C]``, and ``atoms[p] = coefficients[p] ψ``
 ``[m, l²]``. The atom convolution is one small matrix product a pixel, ``z[p] = atoms[p] patches[p]`` ``[m, C]``, and
 the coefficient convolution one product for all of them. Windows, atoms and z exist for a chunk of pixels at a time, so
-the extra memory does not grow with the image, and backward recomputes them.
+that beyond a padded copy of the input the extra memory does not grow with the image, and backward recomputes them.
 """
 
 from collections.abc import Iterator
@@ -107,7 +107,7 @@ def forward(x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, geom
     out = x.new_empty(images, rows, columns, out_channels)
     for chunk in _chunks(images, rows, columns, flat_bases.shape[1] * x.shape[1]):
         atoms = _per_pixel(coefficients, chunk) @ flat_bases
-        z = atoms @ _patches(padded[chunk.window(geometry)], geometry)
+        z = torch.einsum("pmu,puc->pmc", atoms, _patches(padded[chunk.window(geometry)], geometry))
         y = torch.einsum("pmgc,gocm->pgo", z.view(-1, num_atoms, groups, in_per_group), grouped)
         block = out[chunk.images, chunk.rows, chunk.columns]
         block.copy_(y.reshape(block.shape))
@@ -144,11 +144,11 @@ def backward(
     out_channels, in_per_group, num_atoms = weight.shape
     grouped = weight.view(groups, -1, in_per_group, num_atoms)
     images, (rows, columns) = x.shape[0], coefficients.shape[3:]
-    summing = torch.promote_types(x.dtype, torch.float32)  # sums over all pixels are kept in at least float32
-    grad_padded = torch.zeros_like(padded)
+    summing = torch.promote_types(x.dtype, torch.float32)  # sums over pixels or taps are kept in at least float32
+    grad_padded = torch.zeros_like(padded if needs_x else padded[:0], dtype=summing)
     grad_coefficients = x.new_empty(images, rows, columns, *coefficients.shape[1:3])
-    grad_bases = torch.zeros_like(flat_bases, dtype=summing)
-    grad_weight = torch.zeros_like(grouped, dtype=summing)
+    grad_bases = x.new_zeros(flat_bases.shape, dtype=summing)
+    grad_weight = x.new_zeros(grouped.shape, dtype=summing)  # contiguous whatever weight is, as its fake promises
     for chunk in _chunks(images, rows, columns, flat_bases.shape[1] * x.shape[1]):
         alpha = _per_pixel(coefficients, chunk)
         atoms = alpha @ flat_bases
@@ -157,21 +157,21 @@ def backward(
         grad_y = grad_block.reshape(-1, groups, out_channels // groups)
         grad_z = torch.einsum("pgo,gocm->pmgc", grad_y, grouped).reshape(-1, num_atoms, x.shape[1])
         if needs_weight:
-            z = (atoms @ patches).view(-1, num_atoms, groups, in_per_group)
+            z = torch.einsum("pmu,puc->pmc", atoms, patches).view(-1, num_atoms, groups, in_per_group)
             grad_weight += torch.einsum("pgo,pmgc->gocm", grad_y, z)
         if needs_coefficients or needs_bases:
-            grad_atoms = grad_z @ patches.transpose(1, 2)
+            grad_atoms = torch.einsum("pmc,puc->pmu", grad_z, patches)
             block = grad_coefficients[chunk.images, chunk.rows, chunk.columns]
             block.copy_((grad_atoms @ flat_bases.t()).view(block.shape))
             if needs_bases:
                 grad_bases += torch.einsum("pmk,pmu->ku", alpha, grad_atoms)
         if needs_x:
             window = grad_padded[chunk.window(geometry)]
-            _scatter_patches(atoms.transpose(1, 2) @ grad_z, window, geometry, *grad_block.shape[1:3])
+            _scatter_patches(torch.einsum("pmu,pmc->puc", atoms, grad_z), window, geometry, *grad_block.shape[1:3])
     top, left = geometry.padding
-    grad_x = grad_padded[:, top : top + x.shape[2], left : left + x.shape[3]].permute(0, 3, 1, 2)
+    inside = grad_padded[:, top : top + x.shape[2], left : left + x.shape[3]]
     return (
-        grad_x.contiguous(memory_format=torch.channels_last) if needs_x else x.new_empty(0),
+        x.new_empty(inside.shape).copy_(inside).permute(0, 3, 1, 2) if needs_x else x.new_empty(0),
         grad_coefficients.permute(0, 3, 4, 1, 2) if needs_coefficients else x.new_empty(0),
         grad_bases.view_as(bases).to(bases.dtype) if needs_bases else x.new_empty(0),
         grad_weight.view_as(weight).to(weight.dtype) if needs_weight else x.new_empty(0),

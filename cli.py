@@ -1,0 +1,33 @@
+"""Trains, evaluates and applies networks built from adaptive convolutions: ``python cli.py --help``."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import acda  # noqa: F401  imported classes can be named without their module
+import datamodules  # noqa: F401
+import lit_modules  # noqa: F401
+from datamodules.errors import DataError
+from lit_modules.cli import CLI, UsageError
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command line.
+
+    What a user can correct is told in a few lines: exit code 2 for the command line and configuration, 1 for data.
+    Everything else keeps its traceback; with the environment variable ``ACDA_DEBUG=1`` these do too.
+
+    Args:
+        args: Arguments, by default those of the process.
+    """
+    try:
+        CLI(args)
+    except (UsageError, DataError) as error:
+        if os.environ.get("ACDA_DEBUG") == "1":
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""The shared piece of all data modules: their arguments, and loaders built once for all."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning import LightningDataModule
+from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from datamodules.errors import DataError, check_at_least, refused
+from datamodules.folder import ImageFolder
+from datamodules.readers import Pixels
+from datamodules.samples import SampleSet, join
+from datamodules.seeding import shuffled_loader
+
+_SPLITS_OF_STAGE = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
+
+
+class ImageDataModule(LightningDataModule, ABC):
+    """Base of the data modules: a subclass says what the samples of each split are, this class makes batches of them.
+
+    Splits are made when a stage first needs them, so missing data is reported before anything runs, and data of no
+    use to a stage is not read.
+
+    - Training samples are shuffled. If the last batch of an epoch would hold a single sample it is left out, since
+      BatchNorm takes the variance over the batch: of one image it is a poor estimate, and where the feature map has
+      shrunk to one pixel there is none and torch raises an error. Which sample that is changes with each epoch.
+    - Evaluation on several devices shares the samples out without repeating any, so that metrics are exact; each device
+      must get at least one.
+    - An epoch's order and augmentations follow from the state of torch's generator at its beginning, so a run that is
+      resumed there with this state repeats them. They are the same for any number of workers from one.
+
+    Args:
+        batch_size: Samples in a batch, on each device. Default: 32.
+        num_workers: Processes that read samples, for each loader, kept alive from epoch to epoch. Default: 0, the
+            main process reads them.
+        predict_dir: Folder of the images to predict, searched with its sub-folders. Default: none.
+
+    Raises:
+        ValueError: If ``batch_size`` is below 1 or ``num_workers`` below 0.
+    """
+
+    def __init__(self, batch_size: int = 32, num_workers: int = 0, predict_dir: str | None = None) -> None:
+        super().__init__()
+        check_at_least(1, batch_size=batch_size)
+        check_at_least(0, num_workers=num_workers)
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.predict_dir = predict_dir
+        self._made: dict[str, SampleSet[Any]] = {}
+
+    @abstractmethod
+    def train_samples(self) -> SampleSet[Any]:
+        """Samples to train on; the only ones that are augmented."""
+
+    @abstractmethod
+    def val_samples(self) -> SampleSet[Any]:
+        """Samples that decide between models; none of them is trained on."""
+
+    @abstractmethod
+    def test_samples(self) -> SampleSet[Any]:
+        """Samples that decide nothing."""
+
+    @abstractmethod
+    def predict_samples(self) -> SampleSet[Any]:
+        """Samples to predict; ``predict_folder`` serves images in a folder."""
+
+    def predict_folder(self, transform: Callable[[Pixels], Tensor], grey: bool = False) -> ImageFolder:
+        """The images below ``predict_dir``, for ``predict_samples``.
+
+        Args:
+            transform: From one image, uint8 ``[H, W, C]``, to a float32 tensor ``[C, H', W']``.
+            grey: Read one channel instead of RGB.
+
+        Returns:
+            The data set; hands out ``ImageBatch``.
+
+        Raises:
+            DataError: If ``predict_dir`` is not given, is missing or holds no image.
+        """
+        if self.predict_dir is None:
+            raise DataError(
+                "predict_dir is not given, so there is nothing to predict. Name a folder of images: "
+                "--data.init_args.predict_dir=FOLDER."
+            )
+        return ImageFolder(self.predict_dir, transform, grey)
+
+    def setup(self, stage: str) -> None:
+        """Make the splits that a stage needs. Called by the trainer.
+
+        Args:
+            stage: ``fit``, ``validate``, ``test`` or ``predict``.
+
+        Raises:
+            DataError: If their data is missing or damaged.
+        """
+        for split in _SPLITS_OF_STAGE[stage]:
+            self._samples(split)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled, augmented batches of the training split."""
+        samples = self._samples("train")
+        on_each_device = math.ceil(len(samples) / self._world_size)
+        single_left = self.batch_size > 1 and on_each_device > 1 and on_each_device % self.batch_size == 1
+        return shuffled_loader(samples, drop_last=single_left, **self._loading)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Batches of the validation split, in order."""
+        return self._in_order("val")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Batches of the test split, in order."""
+        return self._in_order("test")
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Batches to predict, in order."""
+        return self._in_order("predict")
+
+    def _in_order(self, split: str) -> DataLoader[Any]:
+        samples = self._samples(split)
+        sampler = None
+        if self.trainer is not None and self._world_size > 1:
+            if len(samples) < self._world_size:
+                allowed = f"devices <= {len(samples)}, the samples of the {split} split"
+                raise refused("devices", self._world_size, allowed)
+            # Lightning's own choice repeats samples until all devices have equally many.
+            sampler = UnrepeatedDistributedSampler(
+                samples, num_replicas=self._world_size, rank=self.trainer.global_rank, shuffle=False
+            )
+        return DataLoader(samples, sampler=sampler, **self._loading)
+
+    def _samples(self, split: str) -> SampleSet[Any]:
+        makers = {
+            "train": self.train_samples,
+            "val": self.val_samples,
+            "test": self.test_samples,
+            "predict": self.predict_samples,
+        }
+        if split not in self._made:
+            self._made[split] = makers[split]()
+        return self._made[split]
+
+    @property
+    def _world_size(self) -> int:
+        return 1 if self.trainer is None else self.trainer.world_size
+
+    @property
+    def _loading(self) -> dict[str, Any]:
+        return {
+            "batch_size": self.batch_size,
+            "num_workers": self.num_workers,
+            "persistent_workers": self.num_workers > 0,
+            "pin_memory": torch.cuda.is_available(),
+            "collate_fn": join,
+            "generator": torch.Generator(),  # not the default one: starting workers must not change what it draws
+        }

@@ -1,0 +1,82 @@
+"""Samples and how they become batches: a data set hands out batches of one, a loader joins them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from datamodules.batches import LabelledBatch
+from datamodules.readers import Pixels
+
+Batch = TypeVar("Batch", bound=NamedTuple)
+Batch_co = TypeVar("Batch_co", bound=NamedTuple, covariant=True)
+
+
+class SampleSet(Dataset[Batch_co], ABC):
+    """A data set of known length whose items are batches of one sample (``N = 1``), of a type in ``batches``."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Batch_co:
+        """One sample, as a batch of one."""
+
+
+def join(batches: Sequence[Batch]) -> Batch:
+    """Join batches into one: tensors along their first dimension, lists end to end.
+
+    Args:
+        batches: At least one batch, all of one type; shapes agree but for the first dimension.
+
+    Returns:
+        A batch of the same type.
+    """
+    # Annotated loosely: a type checker knows the fields of one named tuple, not those of any.
+    fields: list[Any] = [
+        torch.cat(values) if isinstance(values[0], Tensor) else [item for value in values for item in value]
+        for values in zip(*cast("Sequence[tuple[Any, ...]]", batches), strict=True)
+    ]
+    return type(batches[0])._make(fields)
+
+
+class LabelledArrays(SampleSet[LabelledBatch]):
+    """Labelled images held in memory, or a part of them.
+
+    Args:
+        images: All images, uint8 ``[M, H, W, C]``.
+        labels: Their class indices, int64 ``[M]``.
+        indices: The images that belong to this part, in its order.
+        transform: From one image, uint8 ``[H, W, C]``, to a float32 tensor ``[C, H', W']``.
+        name: Format of an id, filled with the image's index in ``images``, such as ``"digit_{:04d}"``.
+    """
+
+    def __init__(
+        self,
+        images: Pixels,
+        labels: npt.NDArray[np.int64],
+        indices: npt.NDArray[np.int64],
+        transform: Callable[[Pixels], Tensor],
+        name: str,
+    ) -> None:
+        self._images = images
+        self._labels = torch.from_numpy(labels)
+        self._indices = indices.tolist()
+        self._transform = transform
+        self._name = name
+
+    def __len__(self) -> int:
+        """Number of images in this part."""
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> LabelledBatch:
+        """The image at a position of this part, as a batch of one."""
+        source = self._indices[index]
+        image = self._transform(self._images[source])
+        return LabelledBatch(image[None], self._labels[source : source + 1], [self._name.format(source)])

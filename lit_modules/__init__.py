@@ -1,0 +1,4 @@
+from lit_modules.classification import ClassificationTask
+from lit_modules.pattern import PatternTask
+
+__all__ = ["ClassificationTask", "PatternTask"]

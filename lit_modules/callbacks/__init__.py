@@ -1,0 +1,15 @@
+from lit_modules.callbacks.class_predictions import ClassPredictions
+from lit_modules.callbacks.classification_report import ClassificationReport
+from lit_modules.callbacks.coefficient_maps import CoefficientMaps
+from lit_modules.callbacks.cost_summary import CostSummary
+from lit_modules.callbacks.map_predictions import MapPredictions
+from lit_modules.callbacks.picture_logger import PictureLogger
+
+__all__ = [
+    "ClassPredictions",
+    "ClassificationReport",
+    "CoefficientMaps",
+    "CostSummary",
+    "MapPredictions",
+    "PictureLogger",
+]

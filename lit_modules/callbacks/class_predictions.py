@@ -1,0 +1,49 @@
+"""Writes the classes that ``predict`` finds to a CSV file."""
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+
+from lit_modules.callbacks.output_folder import output_folder
+from lit_modules.callbacks.row_writer import RowWriter
+
+
+class ClassPredictions(Callback):
+    """Write ``predictions.csv``: a row for each image with its id, its class and the probability of every class.
+
+    Rows are written while prediction runs. Needs a task with ``class_names`` whose ``predict_step`` gives probabilities
+    ``[N, num_classes]``.
+
+    Args:
+        filename: Name of the file in the results' folder.
+    """
+
+    def __init__(self, filename: str = "predictions.csv") -> None:
+        self.filename = filename
+        self._writer: RowWriter | None = None
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the file."""
+        names: list[str] = pl_module.class_names  # type: ignore[assignment]
+        header = ["id", "class_index", "class_name", *(f"probability_{name}" for name in names)]
+        self._writer = RowWriter(output_folder(trainer) / self.filename, header, trainer)
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """Write the rows of a batch."""
+        assert self._writer is not None
+        names: list[str] = pl_module.class_names  # type: ignore[assignment]
+        probabilities = outputs.float().cpu()
+        winners = probabilities.argmax(dim=1).tolist()
+        self._writer.write(
+            [name, winner, names[winner], *(f"{p:.6f}" for p in row)]
+            for name, winner, row in zip(batch.id, winners, probabilities.tolist(), strict=True)
+        )
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Finish the file and say where it is."""
+        assert self._writer is not None
+        self._writer.finish()
+        rank_zero_info(f"Predictions written to {self._writer.path}")

@@ -1,0 +1,89 @@
+"""Heat maps of the coefficients of every ACDA layer in a network, over the input (paper Figure 7)."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.nn import functional as F
+
+from acda.analysis import capture_scale_magnitudes
+from lit_modules.callbacks.log_picture import log_picture
+from lit_modules.pictures import grey, heat, row, stack
+
+
+class CoefficientMaps(Callback):
+    """Log, for each ACDA layer and a few images, which scale its filters use where.
+
+    A picture a layer: a row for each image, in it the image and one map for each scale, the root mean square of the
+    coefficients at each pixel (lighter is larger; one colour range in a row, printed above it). Works with any network
+    held as ``network`` by the task; without ACDA layers it does nothing.
+
+    Args:
+        num_images: Images of the first batch shown; 0 turns it off.
+        every_n_epochs: While training, in every n-th epoch only.
+
+    Raises:
+        ValueError: If ``num_images`` is negative or ``every_n_epochs`` below 1.
+
+    Reference:
+        Paper Figure 7.
+    """
+
+    def __init__(self, num_images: int = 4, every_n_epochs: int = 1) -> None:
+        if num_images < 0:
+            raise ValueError(f"num_images must be at least 0, got {num_images}")
+        if every_n_epochs < 1:
+            raise ValueError(f"every_n_epochs must be at least 1, got {every_n_epochs}")
+        self.num_images = num_images
+        self.every_n_epochs = every_n_epochs
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        """Draw the maps of the first batch."""
+        if batch_idx == 0 and not trainer.sanity_checking and trainer.current_epoch % self.every_n_epochs == 0:
+            self._draw(trainer, pl_module, batch.image)
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        """Draw the maps of the first batch."""
+        if batch_idx == 0:
+            self._draw(trainer, pl_module, batch.image)
+
+    def _draw(self, trainer: Trainer, pl_module: LightningModule, images: Tensor) -> None:
+        if not trainer.is_global_zero or self.num_images == 0:
+            return
+        network: torch.nn.Module = pl_module.network  # type: ignore[assignment]
+        images = images[: self.num_images]
+        with (
+            torch.no_grad(),
+            trainer.precision_plugin.forward_context(),
+            capture_scale_magnitudes(network) as layers,
+        ):
+            network(images)
+        for name, maps in layers.items():
+            log_picture(trainer, f"coefficients/{name}", coefficient_picture(images, maps))
+
+
+def coefficient_picture(images: Tensor, maps: dict[int, Tensor]) -> Tensor:
+    """One row for each image: the image, then a map for each scale, enlarged to the image's size.
+
+    Args:
+        images: ``[N, 1 or 3, H, W]``, any range.
+        maps: Scale → magnitudes ``[N, h, w]``.
+
+    Returns:
+        RGB picture, uint8 ``[3, H', W']``.
+    """
+    rows = []
+    for i, image in enumerate(images):
+        low = min(float(m[i].min()) for m in maps.values())
+        high = max(float(m[i].max()) for m in maps.values())
+        panels = [(f"input ({low:.2f} to {high:.2f})", grey(image))]
+        for scale, values in maps.items():
+            enlarged = F.interpolate(values[None, None, i], size=image.shape[1:], mode="nearest")[0, 0]
+            panels.append((f"{scale}×{scale}: {float(values[i].mean()):.2f}", heat(enlarged, low, high)))
+        rows.append(row(panels))
+    return stack(rows)

@@ -1,0 +1,45 @@
+"""Prints what the network costs before it is trained."""
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from acda import ACDAConv2d
+from acda.analysis import cost, cost_by_layer
+
+
+class CostSummary(Callback):
+    """Print a table of the network's layers with output shapes, parameters and multiply-accumulates for one sample.
+
+    Args:
+        by_layer: Print a row for each layer; otherwise the totals alone.
+    """
+
+    def __init__(self, by_layer: bool = True) -> None:
+        self.by_layer = by_layer
+
+        self._printed = False
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Take the shape of one sample from the first batch, and print."""
+        if self._printed or not trainer.is_global_zero:
+            return
+        self._printed = True
+        network: nn.Module = pl_module.network  # type: ignore[assignment]
+        shape = (1, *batch.image.shape[1:])
+        total = cost(network, shape)
+        table = Table(title=f"{type(network).__name__} on {'×'.join(map(str, shape))}", title_justify="left")
+        table.add_column("layer")
+        table.add_column("output")
+        table.add_column("parameters", justify="right")
+        table.add_column("MACs", justify="right")
+        if self.by_layer:
+            for r in cost_by_layer(network, shape, (ACDAConv2d,)):
+                output = "×".join(map(str, r.output_shape))
+                table.add_row(f"{r.name} ({r.layer})", output, f"{r.parameters:,}", f"{r.macs:,}")
+            table.add_section()
+        table.add_row("total", f"{total.saved_bytes:,} bytes for backward", f"{total.parameters:,}", f"{total.macs:,}")
+        Console().print(table)

@@ -1,0 +1,34 @@
+"""Writes the maps that ``predict`` finds."""
+
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from PIL import Image
+
+from lit_modules.callbacks.output_folder import output_folder
+from lit_modules.pictures import grey, heat, row
+
+
+class MapPredictions(Callback):
+    """Write, for each input, ``predictions/<id>.npy`` (float32 ``[H, W]``) and ``<id>.png`` (input beside prediction).
+
+    Needs a task whose ``predict_step`` gives maps ``[N, 1, H, W]``.
+    """
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """Write the files of a batch."""
+        folder = output_folder(trainer) / "predictions"
+        for name, image, prediction in zip(batch.id, batch.image, outputs.float().cpu(), strict=True):
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path.with_name(f"{path.name}.npy"), prediction[0].numpy())
+            picture = row([("input", grey(image)), ("prediction", heat(prediction[0]))])
+            Image.fromarray(picture.permute(1, 2, 0).numpy()).save(path.with_name(f"{path.name}.png"))
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say where the files are."""
+        rank_zero_info(f"Predictions written to {output_folder(trainer) / 'predictions'}")

@@ -1,0 +1,69 @@
+"""What a user asks for, read from the command line before it is parsed in earnest."""
+
+import argparse
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+@dataclass
+class Request:
+    """The few settings that decide which configuration is the base of all others.
+
+    Attributes:
+        subcommand: ``fit``, ``test`` and so on, None if there is none.
+        ckpt_path: ``--ckpt_path``, from the command line or a configuration file.
+        root: ``--trainer.default_root_dir``, likewise.
+        trusted: Whether ``--weights_only=false`` is given: the checkpoint may hold pickled objects.
+        has_model: Whether the user says which model, by ``--model`` or in a configuration file.
+    """
+
+    subcommand: str | None
+    ckpt_path: str | None
+    root: str | None
+    trusted: bool
+    has_model: bool
+
+
+def read_request(args: Sequence[str], subcommands: Iterable[str]) -> Request:
+    """Reads a request from command line arguments.
+
+    Whatever is wrong with them is left for the real parser to say.
+
+    Args:
+        args: The arguments.
+        subcommands: Names of the subcommands.
+
+    Returns:
+        The request.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("-c", "--config", action="append", default=[])
+    parser.add_argument("--model", "--model.class_path", dest="model")
+    parser.add_argument("--ckpt_path")
+    parser.add_argument("--weights_only")
+    parser.add_argument("--trainer.default_root_dir", dest="root")
+    subcommand = next((arg for arg in args if arg in set(subcommands)), None)
+    try:
+        given, _ = parser.parse_known_args(args)
+    except argparse.ArgumentError:
+        return Request(subcommand, None, None, trusted=False, has_model=True)
+    merged: dict[str, Any] = {}
+    for config in given.config:
+        content = _load(config)
+        merged |= {**content, **(content.get(subcommand or "") or {})}
+    root = given.root or (merged.get("trainer") or {}).get("default_root_dir")
+    has_model = given.model is not None or "model" in merged
+    trusted = yaml.safe_load(given.weights_only or "") is False or merged.get("weights_only") is False
+    return Request(subcommand, given.ckpt_path or merged.get("ckpt_path"), root, trusted, has_model)
+
+
+def _load(config: str) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(Path(config).read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,3 @@
+from lit_modules.metrics.error_rate import ErrorRate
+
+__all__ = ["ErrorRate"]

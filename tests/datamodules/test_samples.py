@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+import torch
+
+from datamodules.batches import ImageBatch
+from datamodules.samples import LabelledArrays, join
+from datamodules.transforms import Normalise
+
+
+def test_join_keeps_the_order_of_tensors_and_lists() -> None:
+    batch = join([ImageBatch(torch.full((count, 1, 2, 2), count), [f"of_{count}"] * count) for count in (1, 2)])
+    assert isinstance(batch, ImageBatch)
+    assert batch.image[:, 0, 0, 0].tolist() == [1, 2, 2]
+    assert batch.id == ["of_1", "of_2", "of_2"]
+
+
+def test_join_refuses_images_of_different_sizes() -> None:
+    with pytest.raises(RuntimeError, match="Sizes of tensors must match"):
+        join([ImageBatch(torch.zeros(1, 1, side, 2), ["name"]) for side in (2, 3)])
+
+
+def test_labelled_arrays_hand_out_their_part() -> None:
+    images = np.arange(5, dtype=np.uint8)[:, None, None, None].repeat(3, 3)
+    indices = np.array([4, 1])
+    part = LabelledArrays(images, np.arange(5) * 10, indices, Normalise([0] * 3, [1] * 3, maximum=1), "image_{:02d}")
+    assert len(part) == 2
+    first = part[0]
+    assert (first.image.shape, first.image.unique().tolist()) == ((1, 3, 1, 1), [4])
+    assert (first.label.tolist(), first.id) == ([40], ["image_04"])
+    assert part[1].id == ["image_01"]
