@@ -146,7 +146,9 @@ def backward(
     images, (rows, columns) = x.shape[0], coefficients.shape[3:]
     summing = torch.promote_types(x.dtype, torch.float32)  # sums over pixels or taps are kept in at least float32
     grad_padded = torch.zeros_like(padded if needs_x else padded[:0], dtype=summing)
-    grad_coefficients = x.new_empty(images, rows, columns, *coefficients.shape[1:3])
+    # In the layout of the coefficients: with one image, BatchNorm's backward on the CPU (torch 2.15) reads a gradient
+    # of another layout wrongly once a view has merged atoms and bases into channels.
+    grad_coefficients = torch.empty_like(coefficients if needs_coefficients else coefficients[:0])
     grad_bases = x.new_zeros(flat_bases.shape, dtype=summing)
     grad_weight = x.new_zeros(grouped.shape, dtype=summing)  # contiguous whatever weight is, as its fake promises
     for chunk in _chunks(images, rows, columns, flat_bases.shape[1] * x.shape[1]):
@@ -161,10 +163,11 @@ def backward(
             grad_weight += torch.einsum("pgo,pmgc->gocm", grad_y, z)
         if needs_coefficients or needs_bases:
             grad_atoms = torch.einsum("pmc,puc->pmu", grad_z, patches)
-            block = grad_coefficients[chunk.images, chunk.rows, chunk.columns]
+        if needs_coefficients:
+            block = grad_coefficients.permute(0, 3, 4, 1, 2)[chunk.images, chunk.rows, chunk.columns]
             block.copy_((grad_atoms @ flat_bases.t()).view(block.shape))
-            if needs_bases:
-                grad_bases += torch.einsum("pmk,pmu->ku", alpha, grad_atoms)
+        if needs_bases:
+            grad_bases += torch.einsum("pmk,pmu->ku", alpha, grad_atoms)
         if needs_x:
             window = grad_padded[chunk.window(geometry)]
             _scatter_patches(torch.einsum("pmu,pmc->puc", atoms, grad_z), window, geometry, *grad_block.shape[1:3])
@@ -172,7 +175,7 @@ def backward(
     inside = grad_padded[:, top : top + x.shape[2], left : left + x.shape[3]]
     return (
         x.new_empty(inside.shape).copy_(inside).permute(0, 3, 1, 2) if needs_x else x.new_empty(0),
-        grad_coefficients.permute(0, 3, 4, 1, 2) if needs_coefficients else x.new_empty(0),
+        grad_coefficients if needs_coefficients else x.new_empty(0),
         grad_bases.view_as(bases).to(bases.dtype) if needs_bases else x.new_empty(0),
         grad_weight.view_as(weight).to(weight.dtype) if needs_weight else x.new_empty(0),
     )

@@ -111,11 +111,9 @@ def register(name: str, forward: Forward, backward: Backward) -> Operator:
         grad: Tensor, x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, *arguments: Any
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         needs_x, needs_coefficients, needs_bases, needs_weight = arguments[-1]
-        images, num_atoms, num_bases, rows, columns = coefficients.shape
-        by_pixel = coefficients.new_empty(images, rows, columns, num_atoms, num_bases).permute(0, 3, 4, 1, 2)
         return (
             torch.empty_like(x, memory_format=torch.channels_last) if needs_x else x.new_empty(0),
-            by_pixel if needs_coefficients else x.new_empty(0),
+            torch.empty_like(coefficients) if needs_coefficients else x.new_empty(0),
             bases.new_empty(bases.shape) if needs_bases else x.new_empty(0),
             weight.new_empty(weight.shape) if needs_weight else x.new_empty(0),
         )

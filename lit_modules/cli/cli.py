@@ -49,6 +49,8 @@ class CLI(LightningCLI):
     """
 
     def __init__(self, args: Sequence[str] | None = None) -> None:
+        args = list(sys.argv[1:] if args is None else args)
+        self.request = read_request(args, self.subcommands())
         self.checkpoint: dict[str, Any] | None = None
         self.checkpoint_path: Path | None = None
         for message in QUIET:
@@ -62,7 +64,7 @@ class CLI(LightningCLI):
             trainer_defaults={"default_root_dir": ROOT},
             parser_class=Parser,
             auto_configure_optimizers=False,
-            args=list(sys.argv[1:] if args is None else args),
+            args=args,
         )
 
     # Arguments
@@ -91,6 +93,9 @@ class CLI(LightningCLI):
         )
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        if self.request.subcommand not in (None, subcommand):
+            self._subcommand_method_arguments[subcommand] = []
+            return self.init_parser()  # the arguments of others take as long to add, for nothing
         needed = "--config FILE" if subcommand == "fit" else "--ckpt_path {best,last,FILE}"
         kwargs["usage"] = f"python cli.py {subcommand} {needed} [--config FILE ...] [--KEY VALUE ...]"
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
@@ -107,8 +112,7 @@ class CLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the arguments; where they name a checkpoint but no model, on top of its configuration."""
         assert isinstance(args, list)
-        request = read_request(args, self.subcommands())
-        subcommand = request.subcommand
+        request, subcommand = self.request, self.request.subcommand
         base = None
         if subcommand and request.ckpt_path and not request.has_model:
             self._open_checkpoint(request.ckpt_path, Path(request.root or ROOT), subcommand, request.trusted)
@@ -124,7 +128,7 @@ class CLI(LightningCLI):
         """The configuration of the training that made the checkpoint, without what concerns only that training."""
         assert self.checkpoint is not None and self.checkpoint_path is not None
         config = checkpoints.stored_config(self.checkpoint, self.checkpoint_path)
-        for key in self._subcommand_method_arguments["fit"]:
+        for key in ("ckpt_path", "weights_only"):
             config.pop(key, None)
         for key in ("default_root_dir", *(MACHINE if subcommand != "fit" else ())):
             config["trainer"].pop(key, None)
@@ -138,9 +142,12 @@ class CLI(LightningCLI):
         """Finds the checkpoint. Unlike Lightning's, lets no hyper-parameter in it win over what the user wrote."""
         subcommand: str = self.config.subcommand
         config = self.config[subcommand]
+        for key in ("trainer", "checkpoint", "lr_monitor"):  # which jsonargparse lets pass
+            if not isinstance(config[key], Namespace):
+                raise UsageError(f"{key}: expected keys with values, got {config[key]!r}")
         self.root = Path(config.trainer.default_root_dir or ROOT)
         self.run: Path | None = None
-        self.writes = not config.trainer.fast_dev_run
+        self.writes = not config.trainer.fast_dev_run and not config.trainer.barebones
         if self.checkpoint is None and config.ckpt_path is not None:
             self._open_checkpoint(str(config.ckpt_path), self.root, subcommand, config.weights_only is False)
         if self.checkpoint_path is not None:

@@ -47,6 +47,8 @@ def shorten(message: str) -> str:
     Returns:
         ``key: what is wrong``, for the most deeply nested complaint.
     """
+    if message.startswith("Unexpected config"):
+        return "no configuration, which has keys with values"
     lines = message.splitlines()
     path: list[tuple[int, str, str]] = []  # indentation, key, class
     complaints: list[tuple[int, int, str]] = []  # nesting, line, text

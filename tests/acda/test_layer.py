@@ -139,6 +139,21 @@ def test_gradcheck(options: dict[str, Any]) -> None:
     assert torch.autograd.gradcheck(run, (x, *parameters), fast_mode=True)
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("images", [1, 2])
+def test_gradcheck_through_batch_norm(images: int, memory_format: torch.memory_format) -> None:
+    """A gradient in another layout than the coefficients made BatchNorm's own gradients wrong for one image."""
+    layer = small(dtype=torch.float64)
+    names, parameters = zip(*layer.named_parameters(), strict=True)
+
+    def run(x: Tensor, *values: Tensor) -> Tensor:
+        x = x.contiguous(memory_format=memory_format)
+        return torch.func.functional_call(layer, dict(zip(names, values, strict=True)), (x,))
+
+    x = torch.randn(images, 2, 5, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(run, (x, *parameters), fast_mode=True)
+
+
 def test_nan_reaches_exactly_the_outputs_that_read_it() -> None:
     """The windows of filter and generator: 7×7 holds the generator's 3×3."""
     layer = ACDAConv2d(2, 3, 7, padding=3).eval()

@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from tests.cli.conftest import run
+from tests.cli.conftest import EXPERIMENT, run
 
 PRESETS = sorted((Path(__file__).parents[2] / "configs" / "trainer").glob("*.yaml"))
 NOTE = "{class_path: tests.cli.toy.Note, init_args: {text: %s}}"
@@ -84,6 +84,19 @@ def test_appending_to_the_checkpoints_callbacks(trained: Path, capsys: pytest.Ca
     run("test", "--ckpt_path", "runs/toy/version_1", f"--trainer.callbacks+={NOTE % 'b'}")
     out = capsys.readouterr().out
     assert out.index("note: a") < out.index("note: b")
+
+
+def test_one_file_for_several_subcommands(capsys: pytest.CaptureFixture[str]) -> None:
+    both = {
+        command: {**yaml.safe_load(EXPERIMENT), "seed_everything": seed} for command, seed in (("fit", 1), ("test", 2))
+    }
+    Path("both.yaml").write_text(yaml.safe_dump(both))
+    for command, seed in (("fit", 1), ("test", 2)):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            run("--config", "both.yaml", command, "--print_config")
+        assert not ended.value.code
+        assert yaml.safe_load(capsys.readouterr().out)["seed_everything"] == seed
 
 
 def test_classes_have_short_names(capsys: pytest.CaptureFixture[str]) -> None:

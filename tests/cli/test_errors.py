@@ -58,6 +58,7 @@ def test_the_file_with_the_mistake_is_named(refuse: Refuse, old: str, new: str, 
     ("--model=ToyData", ("model", "LightningModule")),
     ("--config=missing.yaml", ("missing.yaml",)),
     ("stray", ("stray",)),
+    ("--trainer=[1]", ("trainer", "[1]")),
 ])  # fmt: skip
 def test_a_wrong_value_is_named_with_what_is_expected(refuse: Refuse, argument: str, words: tuple[str, ...]) -> None:
     lines = refuse("fit", "--config", "toy.yaml", argument)
@@ -65,7 +66,7 @@ def test_a_wrong_value_is_named_with_what_is_expected(refuse: Refuse, argument: 
         assert word in lines[0]
 
 
-@pytest.mark.parametrize("content", ["trainer:\n  max_epochs: [3\nmodel:\n", "", "just words"])
+@pytest.mark.parametrize("content", ["trainer:\n  max_epochs: [3\nmodel:\n", "", "just words", "trainer:"])
 def test_a_file_that_is_no_configuration_is_named(refuse: Refuse, content: str) -> None:
     Path("broken.yaml").write_text(content)
     assert "broken.yaml" in refuse("fit", "--config", "toy.yaml", "--config", "broken.yaml")[0]

@@ -173,8 +173,10 @@ def test_the_users_logger_takes_the_place_of_ours() -> None:
     assert {path.name for path in Path("runs/toy/version_1").iterdir()} == {"checkpoints", "config_fit.yaml"}
 
 
-def test_trying_out_a_training_leaves_nothing_behind() -> None:
-    run("fit", "--config", "toy.yaml", "--trainer.fast_dev_run=true")
+@pytest.mark.parametrize("how", ["fast_dev_run", "barebones"])
+def test_trying_out_a_training_leaves_nothing_behind(how: str) -> None:
+    Path("try.yaml").write_text(f"trainer: {{{how}: true, log_every_n_steps: 0}}")
+    run("fit", "--config", "toy.yaml", "--config", "try.yaml")
     assert not list(Path("runs").rglob("*"))
 
 
