@@ -98,7 +98,8 @@ def convert_conv2d(
         The model and what was replaced and kept, each with its reason; print it.
 
     Raises:
-        ValueError: If ``depth`` is no range within 0 to 1, or ``layer`` refuses its arguments.
+        ValueError: If ``depth`` is no range within 0 to 1, one of ``names`` matches no convolution, or ``layer``
+            refuses its arguments.
         TypeError: If ``layer`` does not know an option.
 
     Example:
@@ -109,6 +110,9 @@ def convert_conv2d(
         raise ValueError(f"depth must be a range within 0 to 1, got {depth}")
     patterns = [names] if isinstance(names, str) else names
     convolutions = _convolutions(model)
+    for pattern in patterns or ():
+        if not any(fnmatch(name, pattern) for name in convolutions):
+            raise ValueError(f"names={pattern!r} matches none of the model's convolutions: {', '.join(convolutions)}")
     positions = {id(conv): i for i, conv in enumerate(dict.fromkeys(convolutions.values()))}
     made: dict[int, nn.Module] = {}
     conversion = Conversion(model)

@@ -83,7 +83,7 @@ def _scatter_patches(patches: Tensor, window: Tensor, geometry: Geometry, rows: 
 def _per_pixel(coefficients: Tensor, chunk: _Chunk) -> Tensor:
     """Coefficients of a block of pixels, ``[pixels, m, K]``."""
     block = coefficients[chunk.images, :, :, chunk.rows, chunk.columns]
-    return block.permute(0, 3, 4, 1, 2).reshape(-1, *coefficients.shape[1:3])
+    return block.permute(0, 3, 4, 1, 2).reshape(-1, *coefficients.shape[1:3]).contiguous()
 
 
 def forward(x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, geometry: Geometry, groups: int) -> Tensor:

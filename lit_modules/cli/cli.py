@@ -61,7 +61,8 @@ class CLI(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             trainer_class=RunTrainer,
-            trainer_defaults={"default_root_dir": ROOT},
+            # the tasks print a summary of their own, with multiply-accumulates
+            trainer_defaults={"default_root_dir": ROOT, "enable_model_summary": False},
             parser_class=Parser,
             auto_configure_optimizers=False,
             args=args,
@@ -201,6 +202,12 @@ class CLI(LightningCLI):
             with suppress(OSError):
                 self.run.rmdir()  # which was made for nothing, if it is empty
             raise
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Runs it, and says where its results are and how to look at them."""
+        super()._run_subcommand(subcommand)
+        if self.writes:
+            rank_zero_info(f"Results are in {self.run}; to look at them: tensorboard --logdir {self.root}")
 
     def _callbacks(self, config: dict[str, Any], fit: bool) -> list[Callback]:
         """The user's callbacks and those that every run has, without those that have nothing to do."""
