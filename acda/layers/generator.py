@@ -88,13 +88,19 @@ class CoefficientGenerator(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw weights that keep a unit variance before each tanh, given a unit variance at the input."""
-        for conv, variance in ((self.conv1, 1.0), (self.conv2, TANH_VARIANCE)):
-            fan_in = conv.in_channels * conv.kernel_size[0] * conv.kernel_size[1]
-            nn.init.normal_(conv.weight, std=1 / math.sqrt(fan_in * variance))
-            if conv.bias is not None:
+        """Draw weights: ``Conv2d``'s own where a norm follows, else such that each tanh sees a unit variance.
+
+        Before a norm the weights' scale does not matter to the output, and the smaller it is the faster they learn:
+        a step turns them by the gradient over the square of their norm. Without norms a unit variance at the input is
+        kept.
+        """
+        for conv, norm, variance in ((self.conv1, self.norm1, 1.0), (self.conv2, self.norm2, TANH_VARIANCE)):
+            conv.reset_parameters()
+            if isinstance(norm, nn.Identity):
+                fan_in = conv.in_channels * conv.kernel_size[0] * conv.kernel_size[1]
+                nn.init.normal_(conv.weight, std=1 / math.sqrt(fan_in * variance))
+                assert conv.bias is not None
                 nn.init.zeros_(conv.bias)
-        for norm in (self.norm1, self.norm2):
             reset = getattr(norm, "reset_parameters", None)
             if reset is not None:
                 reset()
