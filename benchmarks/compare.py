@@ -41,7 +41,8 @@ def run(config: str, seed: int, folder: Path, arguments: Sequence[str]) -> tuple
             sys.exit(f"{' '.join(subcommand)}\n{done.stdout}\n{done.stderr}")
         if subcommand[0] == "fit":
             seconds = time.perf_counter() - started
-    with (folder / "version_0" / "test" / "metrics.csv").open(newline="") as file:
+    newest = max(folder.glob("version_*"), key=lambda path: path.stat().st_mtime)
+    with (newest / "test" / "metrics.csv").open(newline="") as file:
         return list(csv.DictReader(file))[-1], seconds
 
 
@@ -55,13 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("configs", nargs="+", help="experiments to compare")
     parser.add_argument("--metric", action="append", required=True, help="test metric; may be given several times")
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0 to SEEDS − 1 for each experiment (default 3)")
+    parser.add_argument("--keep", type=Path, help="folder for the runs; by default they are deleted")
     parser.add_argument("--csv", type=Path, help="also write a row for each run here")
     options, further = parser.parse_known_args(arguments)
     rows: list[dict[str, str]] = []
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(options.seeds):
             for number, config in enumerate(options.configs):
-                metrics, seconds = run(config, seed, Path(folder) / f"{number}_{seed}", further)
+                metrics, seconds = run(config, seed, (options.keep or Path(folder)) / f"{number}_{seed}", further)
                 row = {"config": config, "seed": str(seed), **{m: metrics[m] for m in options.metric}}
                 rows.append({**row, "fit_seconds": f"{seconds:.1f}", **machine()})
                 print(*row.values(), f"{seconds:.1f} s", flush=True)
