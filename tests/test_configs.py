@@ -76,6 +76,32 @@ def test_experiment_fits_tests_and_predicts(
         assert probabilities[row["class_name"]] == max(probabilities.values())
 
 
+@pytest.mark.parametrize("preset", ["cpu", "debug", "ema", "profile"])
+def test_presets_compose_with_an_experiment(preset: str, tmp_path: Path) -> None:
+    """Those that need no GPU run; all are parsed together with an experiment in the command line's tests."""
+    arguments = [
+        "--config",
+        str(CONFIGS / "digits/lenet_acda.yaml"),
+        "--config",
+        str(CONFIGS / f"trainer/{preset}.yaml"),
+    ]
+    arguments += [
+        f"--trainer.default_root_dir={tmp_path}",
+        "--trainer.accelerator=cpu",
+        "--data.init_args.batch_size=64",
+    ]
+    cli.main(["fit", *arguments, "--trainer.max_epochs=1", "--trainer.limit_val_batches=2"])
+    (run,) = tmp_path.glob("version_*")
+    assert "train/loss" in (run / "metrics.csv").read_text()
+    checkpoints = {path.name for path in run.glob("checkpoints/*.ckpt")}
+    if preset == "debug":
+        assert not checkpoints
+    else:
+        assert "last.ckpt" in checkpoints
+        cli.main(["test", *arguments, "--ckpt_path=last", "--trainer.limit_test_batches=2"])
+        assert "test/top1_error" in (run / "test" / "metrics.csv").read_text()
+
+
 @pytest.mark.parametrize("dataset", ["toy", "digits", "cifar10", "cifar100"])
 def test_methods_differ_in_their_convolution_alone(dataset: str) -> None:
     """A comparison between the two is one of the layers and of nothing else."""

@@ -84,6 +84,6 @@ def coefficient_picture(images: Tensor, maps: dict[int, Tensor]) -> Tensor:
         panels = [(f"input ({low:.2f} to {high:.2f})", grey(image))]
         for scale, values in maps.items():
             enlarged = F.interpolate(values[None, None, i], size=image.shape[1:], mode="nearest")[0, 0]
-            panels.append((f"{scale}×{scale}: {float(values[i].mean()):.2f}", heat(enlarged, low, high)))
+            panels.append((f"{scale}x{scale}: {float(values[i].mean()):.2f}", heat(enlarged, low, high)))
         rows.append(row(panels))
     return stack(rows)

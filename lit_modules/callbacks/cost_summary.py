@@ -20,7 +20,6 @@ class CostSummary(Callback):
 
     def __init__(self, by_layer: bool = True) -> None:
         self.by_layer = by_layer
-
         self._printed = False
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
