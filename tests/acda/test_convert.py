@@ -130,7 +130,6 @@ def test_geometry_is_kept() -> None:
         ({"where": lambda name, conv: conv.in_channels == 4}, ["down.0"], "not chosen by where|1×1 kernel.*"),
         ({"where": lambda name, conv: name == "enter"}, ["enter"], "not chosen by where"),
         ({"names": "bottom.*", "depth": (0, 0.5)}, ["bottom.0"], r"matches none .*|at depth 0.60, outside \(0, 0.5\)"),
-        ({"names": "nowhere"}, [], r"matches none of names=\['nowhere'\]"),
     ],
 )
 def test_selection(selection: dict[str, Any], chosen: list[str], reasons: str) -> None:
@@ -141,6 +140,14 @@ def test_selection(selection: dict[str, Any], chosen: list[str], reasons: str) -
     assert set(conversion.kept) == set(convolutions) - set(chosen)
     for reason in conversion.kept.values():
         assert re.fullmatch(reasons, reason)
+
+
+def test_name_that_matches_nothing_is_refused() -> None:
+    """A misspelt pattern would otherwise leave the network as it is, unnoticed."""
+    model = nn.Sequential(nn.Conv2d(1, 1, 3), nn.Conv2d(1, 1, 3))
+    with pytest.raises(ValueError, match=r"names='layer\*' matches none of the model's convolutions: 0, 1"):
+        convert_conv2d(model, names=["0", "layer*"])
+    assert all(type(module) is nn.Conv2d for module in model)
 
 
 def test_what_has_no_adaptive_form_is_kept_with_its_reason() -> None:
