@@ -44,6 +44,11 @@ class GivenLogits(LightningDataModule):
         return DataLoader([ImageBatch(b.image, b.id) for b in self._batches()], batch_size=None)
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def trainer(tmp_path: Path) -> Trainer:
     return Trainer(
