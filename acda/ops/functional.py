@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from acda.ops import reference
+from acda.ops.cpu import launch as cpu
 from acda.ops.geometry import Geometry, IntOrPair, odd_square
 from acda.ops.registration import Operator, register
 
@@ -21,6 +22,7 @@ class _Backend(NamedTuple):
 
 # Fastest first: "auto" takes the first that can run.
 _BACKENDS = {
+    "cpu": _Backend(register("cpu", cpu.forward, cpu.backward), cpu.cannot_run),
     "reference": _Backend(register("reference", reference.forward, reference.backward), reference.cannot_run),
 }
 _logged: set[str] = set()
@@ -132,5 +134,4 @@ def adaptive_conv2d(
     expected = (x.shape[0], weight.shape[2], bases.shape[0], *geometry.output_size(x.shape[2], x.shape[3]))
     if coefficients.shape != expected:
         raise ValueError(f"coefficients must have shape {expected}, got {tuple(coefficients.shape)}")
-    y = _choose(backend, x)(x, coefficients, bases, weight, geometry, groups)
-    return y if bias is None else y + bias.view(-1, 1, 1)
+    return _choose(backend, x)(x, coefficients, bases, weight, bias, geometry, groups)

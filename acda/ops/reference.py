@@ -2,21 +2,21 @@
 
 Each output pixel p has a window of the input, ``patches[p]`` ``[l², C]``, and ``atoms[p] = coefficients[p] ψ``
 ``[m, l²]``. The atom convolution is one small matrix product a pixel, ``z[p] = atoms[p] patches[p]`` ``[m, C]``, and
-the coefficient convolution one product for all of them. Windows, atoms and z exist for a chunk of pixels at a time, so
+the coefficient convolution one product for all of them. Windows, atoms and z exist for a block of pixels at a time, so
 that beyond a padded copy of the input the extra memory does not grow with the image, and backward recomputes them.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from acda.ops.blocks import Block, blocks, per_pixel
 from acda.ops.geometry import Geometry
 
-# A chunk's windows hold about this many elements: 8 MB in float32, near to the cache of a core.
-_CHUNK_ELEMENTS = 2**21
+# A block's windows hold about this many elements: 8 MB in float32, near to the cache of a core.
+_BLOCK_ELEMENTS = 2**21
 
 
 def cannot_run(x: Tensor) -> str | None:
@@ -24,35 +24,16 @@ def cannot_run(x: Tensor) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
-class _Chunk:
-    """A block of output pixels: some images, rows and columns."""
-
-    images: slice
-    rows: slice
-    columns: slice
-
-    def window(self, geometry: Geometry) -> tuple[slice, slice, slice]:
-        """The part of the padded input under this block, as indices of an ``[N, H, W, C]`` tensor."""
-        spans = zip((self.rows, self.columns), geometry.stride, geometry.span, strict=True)
-        rows, columns = (slice(s.start * stride, (s.stop - 1) * stride + span) for s, stride, span in spans)
-        return self.images, rows, columns
+def _window(block: Block, geometry: Geometry) -> Block:
+    """The part of the padded input under a block of output pixels."""
+    spans = zip((block.rows, block.columns), geometry.stride, geometry.span, strict=True)
+    rows, columns = (slice(s.start * stride, (s.stop - 1) * stride + span) for s, stride, span in spans)
+    return Block(block.images, rows, columns)
 
 
-def _chunks(images: int, rows: int, columns: int, elements_per_pixel: int) -> Iterator[_Chunk]:
-    """Cut the output into blocks: parts of rows, else rows of one image, else several images."""
-    pixels = max(1, _CHUNK_ELEMENTS // max(1, elements_per_pixel))
-    step_columns = min(columns, pixels)
-    step_rows = min(rows, max(1, pixels // columns))
-    step_images = min(max(1, images), max(1, pixels // (columns * rows)))
-    for n in range(0, images, step_images):
-        for i in range(0, rows, step_rows):
-            for j in range(0, columns, step_columns):
-                yield _Chunk(
-                    slice(n, min(n + step_images, images)),
-                    slice(i, min(i + step_rows, rows)),
-                    slice(j, min(j + step_columns, columns)),
-                )
+def _blocks(coefficients: Tensor, elements_per_pixel: int) -> Iterator[Block]:
+    images, (rows, columns) = coefficients.shape[0], coefficients.shape[3:]
+    return blocks(images, rows, columns, _BLOCK_ELEMENTS // max(1, elements_per_pixel))
 
 
 def _pad(x: Tensor, geometry: Geometry) -> Tensor:
@@ -80,20 +61,23 @@ def _scatter_patches(patches: Tensor, window: Tensor, geometry: Geometry, rows: 
         window[:, top:bottom:stride_v, left:right:stride_h] += per_tap[:, :, :, tap]
 
 
-def _per_pixel(coefficients: Tensor, chunk: _Chunk) -> Tensor:
-    """Coefficients of a block of pixels, ``[pixels, m, K]``."""
-    block = coefficients[chunk.images, :, :, chunk.rows, chunk.columns]
-    return block.permute(0, 3, 4, 1, 2).reshape(-1, *coefficients.shape[1:3]).contiguous()
-
-
-def forward(x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, geometry: Geometry, groups: int) -> Tensor:
-    """Adaptive convolution without bias.
+def forward(
+    x: Tensor,
+    coefficients: Tensor,
+    bases: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+) -> Tensor:
+    """Adaptive convolution.
 
     Args:
         x: ``[N, C, H, W]``.
         coefficients: ``[N, m, K, H_out, W_out]``.
         bases: ``[K, l, l]``.
         weight: ``[O, C / groups, m]``.
+        bias: ``[O]``, or None.
         geometry: Where the windows lie.
         groups: Groups of channels.
 
@@ -103,15 +87,13 @@ def forward(x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, geom
     padded, flat_bases = _pad(x, geometry), bases.flatten(1)
     out_channels, in_per_group, num_atoms = weight.shape
     grouped = weight.view(groups, -1, in_per_group, num_atoms)
-    images, (rows, columns) = x.shape[0], coefficients.shape[3:]
-    out = x.new_empty(images, rows, columns, out_channels)
-    for chunk in _chunks(images, rows, columns, flat_bases.shape[1] * x.shape[1]):
-        atoms = _per_pixel(coefficients, chunk) @ flat_bases
-        z = torch.einsum("pmu,puc->pmc", atoms, _patches(padded[chunk.window(geometry)], geometry))
+    out = x.new_empty(x.shape[0], *coefficients.shape[3:], out_channels)
+    for block in _blocks(coefficients, flat_bases.shape[1] * x.shape[1]):
+        atoms = per_pixel(coefficients, block) @ flat_bases
+        z = torch.einsum("pmu,puc->pmc", atoms, _patches(_window(block, geometry).of(padded), geometry))
         y = torch.einsum("pmgc,gocm->pgo", z.view(-1, num_atoms, groups, in_per_group), grouped)
-        block = out[chunk.images, chunk.rows, chunk.columns]
-        block.copy_(y.reshape(block.shape))
-    return out.permute(0, 3, 1, 2)
+        block.of(out).copy_(y.reshape(*block.shape, out_channels))
+    return (out if bias is None else out.add_(bias)).permute(0, 3, 1, 2)
 
 
 def backward(
@@ -143,7 +125,6 @@ def backward(
     padded, flat_bases = _pad(x, geometry), bases.flatten(1)
     out_channels, in_per_group, num_atoms = weight.shape
     grouped = weight.view(groups, -1, in_per_group, num_atoms)
-    images, (rows, columns) = x.shape[0], coefficients.shape[3:]
     summing = torch.promote_types(x.dtype, torch.float32)  # sums over pixels or taps are kept in at least float32
     grad_padded = torch.zeros_like(padded if needs_x else padded[:0], dtype=summing)
     # In the layout of the coefficients: with one image, BatchNorm's backward on the CPU (torch 2.15) reads a gradient
@@ -151,12 +132,11 @@ def backward(
     grad_coefficients = torch.empty_like(coefficients if needs_coefficients else coefficients[:0])
     grad_bases = x.new_zeros(flat_bases.shape, dtype=summing)
     grad_weight = x.new_zeros(grouped.shape, dtype=summing)  # contiguous whatever weight is, as its fake promises
-    for chunk in _chunks(images, rows, columns, flat_bases.shape[1] * x.shape[1]):
-        alpha = _per_pixel(coefficients, chunk)
+    for block in _blocks(coefficients, flat_bases.shape[1] * x.shape[1]):
+        alpha = per_pixel(coefficients, block)
         atoms = alpha @ flat_bases
-        patches = _patches(padded[chunk.window(geometry)], geometry)
-        grad_block = grad[chunk.images, :, chunk.rows, chunk.columns].permute(0, 2, 3, 1)
-        grad_y = grad_block.reshape(-1, groups, out_channels // groups)
+        patches = _patches(_window(block, geometry).of(padded), geometry)
+        grad_y = block.of(grad.permute(0, 2, 3, 1)).reshape(-1, groups, out_channels // groups)
         grad_z = torch.einsum("pgo,gocm->pmgc", grad_y, grouped).reshape(-1, num_atoms, x.shape[1])
         if needs_weight:
             z = torch.einsum("pmu,puc->pmc", atoms, patches).view(-1, num_atoms, groups, in_per_group)
@@ -164,13 +144,13 @@ def backward(
         if needs_coefficients or needs_bases:
             grad_atoms = torch.einsum("pmc,puc->pmu", grad_z, patches)
         if needs_coefficients:
-            block = grad_coefficients.permute(0, 3, 4, 1, 2)[chunk.images, chunk.rows, chunk.columns]
-            block.copy_((grad_atoms @ flat_bases.t()).view(block.shape))
+            part = block.of(grad_coefficients.permute(0, 3, 4, 1, 2))
+            part.copy_((grad_atoms @ flat_bases.t()).view(part.shape))
         if needs_bases:
             grad_bases += torch.einsum("pmk,pmu->ku", alpha, grad_atoms)
         if needs_x:
-            window = grad_padded[chunk.window(geometry)]
-            _scatter_patches(torch.einsum("pmu,pmc->puc", atoms, grad_z), window, geometry, *grad_block.shape[1:3])
+            window = _window(block, geometry).of(grad_padded)
+            _scatter_patches(torch.einsum("pmu,pmc->puc", atoms, grad_z), window, geometry, *block.shape[1:])
     top, left = geometry.padding
     inside = grad_padded[:, top : top + x.shape[2], left : left + x.shape[3]]
     return (

@@ -10,14 +10,21 @@ from torch.utils.flop_counter import register_flop_formula
 from acda.ops.geometry import Geometry
 
 Shape = Sequence[int]
-Operator = Callable[[Tensor, Tensor, Tensor, Tensor, Geometry, int], Tensor]
+Operator = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None, Geometry, int], Tensor]
 
 
 class Forward(Protocol):
     """``forward`` of a backend, as :func:`acda.ops.reference.forward` documents it."""
 
     def __call__(
-        self, x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, geometry: Geometry, groups: int
+        self,
+        x: Tensor,
+        coefficients: Tensor,
+        bases: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        geometry: Geometry,
+        groups: int,
     ) -> Tensor:
         """Compute ``[N, O, H_out, W_out]``, channels last in memory."""
         ...
@@ -67,7 +74,7 @@ def register(name: str, forward: Forward, backward: Backward) -> Operator:
         backward: Computes the gradients.
 
     Returns:
-        A function of x, coefficients, bases, weight, geometry and groups that can be differentiated once.
+        A function of x, coefficients, bases, weight, bias, geometry and groups that can be differentiated once.
     """
 
     def call_forward(
@@ -75,13 +82,14 @@ def register(name: str, forward: Forward, backward: Backward) -> Operator:
         coefficients: Tensor,
         bases: Tensor,
         weight: Tensor,
+        bias: Tensor | None,
         stride: Sequence[int],
         padding: Sequence[int],
         dilation: Sequence[int],
         groups: int,
     ) -> Tensor:
         geometry = Geometry.of(bases.shape[-1], stride, padding, dilation)
-        return forward(x, coefficients, bases, weight, geometry, groups)
+        return forward(x, coefficients, bases, weight, bias, geometry, groups)
 
     def call_backward(
         grad: Tensor,
@@ -120,12 +128,13 @@ def register(name: str, forward: Forward, backward: Backward) -> Operator:
 
     def save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.save_for_backward(*inputs[:4])
-        ctx.geometry = inputs[4:]
+        ctx.geometry = inputs[5:]
 
     def differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        needs = list(ctx.needs_input_grad[:4])
+        *needs, needs_bias = ctx.needs_input_grad[:5]
         grads = backward_op(grad, *ctx.saved_tensors, *ctx.geometry, needs)
-        return *(g if needed else None for g, needed in zip(grads, needs, strict=True)), None, None, None, None
+        grad_bias = grad.sum((0, 2, 3)) if needs_bias else None
+        return *(g if needed else None for g, needed in zip(grads, needs, strict=True)), grad_bias, *[None] * 4
 
     def refuse(ctx: Any, *grads: Tensor) -> None:
         raise NotImplementedError("adaptive_conv2d can be differentiated once: its gradient has no gradient of its own")
@@ -142,10 +151,16 @@ def register(name: str, forward: Forward, backward: Backward) -> Operator:
         return 4 * macs(x, coefficients, bases, weight)  # two products for each of forward
 
     def operator(
-        x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, geometry: Geometry, groups: int
+        x: Tensor,
+        coefficients: Tensor,
+        bases: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        geometry: Geometry,
+        groups: int,
     ) -> Tensor:
         y: Tensor = forward_op(
-            x, coefficients, bases, weight, geometry.stride, geometry.padding, geometry.dilation, groups
+            x, coefficients, bases, weight, bias, geometry.stride, geometry.padding, geometry.dilation, groups
         )
         return y
 

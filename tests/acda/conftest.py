@@ -3,6 +3,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from acda.ops.cpu import whole
+
 
 @pytest.fixture(autouse=True)
 def seeded_on_one_thread() -> Iterator[None]:
@@ -12,3 +14,12 @@ def seeded_on_one_thread() -> Iterator[None]:
     torch.manual_seed(0)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=["reference", "cpu", "cpu-in-blocks"])
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every backend that runs on the CPU; "cpu" by the passes for narrow layers and by those for wide ones."""
+    name: str = request.param
+    if name == "cpu-in-blocks":
+        monkeypatch.setattr(whole, "_WEIGHT_BYTES", 0)
+    return name.removesuffix("-in-blocks")

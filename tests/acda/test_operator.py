@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from acda import adaptive_conv2d
 from acda.ops import reference
+from acda.ops.cpu import launch
 from tests.acda import oracle
 from tests.acda.oracle import Geometry, error_ratio
 from tests.acda.problems import Problem, random_problem
@@ -19,40 +20,44 @@ GEOMETRIES = [
     pytest.param(Geometry(padding="same", dilation=(1, 2)), 2, id="dilation-groups"),
     pytest.param(Geometry(stride=3, padding=3, dilation=2), 4, id="all"),
 ]
-# Least to greatest: chunks of single pixels, of parts of rows, of rows, of images; and everything in one.
-CHUNKS = [1, 27 * 4, 27 * 4 * 9, 27 * 4 * 70, 2**21]
+# Elements in a block: single pixels, parts of rows, rows, images, everything.
+BLOCKS = [1, 27 * 4, 27 * 4 * 9, 27 * 4 * 70, 2**21]
 
 
-def gradcheck(problem: Problem) -> bool:
+def gradcheck(problem: Problem, backend: str) -> bool:
     def run(*tensors: Tensor) -> Tensor:
-        return adaptive_conv2d(*tensors, *problem[5:])
+        return adaptive_conv2d(*tensors, *problem[5:], backend=backend)
 
     return torch.autograd.gradcheck(run, problem.requiring_grad().tensors)
 
 
 @pytest.mark.parametrize(("geometry", "groups"), GEOMETRIES)
-def test_gradcheck(geometry: Geometry, groups: int) -> None:
-    assert gradcheck(random_problem(in_channels=4, geometry=geometry, groups=groups, size=(3, 4)))
+def test_gradcheck(geometry: Geometry, groups: int, backend: str) -> None:
+    assert gradcheck(random_problem(in_channels=4, geometry=geometry, groups=groups, size=(3, 4)), backend)
 
 
-@pytest.mark.parametrize("elements", CHUNKS)
+@pytest.mark.parametrize("elements", BLOCKS)
 @pytest.mark.parametrize("geometry", [Geometry(padding=1), Geometry(stride=2, padding=2, dilation=(2, 1))])
-def test_chunks_do_not_change_results(elements: int, geometry: Geometry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chunks that cut images, rows and columns, and that end unevenly, give the value and gradients of the whole."""
+def test_blocks_do_not_change_results(
+    elements: int, geometry: Geometry, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks that cut images, rows and columns, and that end unevenly, give the value and gradients of the whole."""
     problem = random_problem(images=3, in_channels=12, size=(7, 9), geometry=geometry, groups=2).requiring_grad()
     truth = oracle.adaptive_conv2d(*problem.tensors, geometry)
     grad = torch.randn_like(truth)
     expected = torch.autograd.grad(truth, problem.tensors, grad)
-    monkeypatch.setattr(reference, "_CHUNK_ELEMENTS", elements)
-    y = adaptive_conv2d(*problem)
+    for module in (reference, launch):
+        monkeypatch.setattr(module, "_BLOCK_ELEMENTS", elements)
+    y = adaptive_conv2d(*problem, backend=backend)
     torch.testing.assert_close(y, truth, rtol=1e-12, atol=1e-12)
     for got, want in zip(torch.autograd.grad(y, problem.tensors, grad), expected, strict=True):
         torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
 
 
-def test_gradcheck_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reference, "_CHUNK_ELEMENTS", 27 * 2)
-    assert gradcheck(random_problem(images=1, size=(2, 5)))
+def test_gradcheck_in_blocks(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (reference, launch):
+        monkeypatch.setattr(module, "_BLOCK_ELEMENTS", 27 * 2)
+    assert gradcheck(random_problem(images=1, size=(2, 5)), backend)
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2), (torch.float16, 2e-3)])
@@ -74,6 +79,7 @@ def test_error_of_each_dtype(
     out_channels: int,
     geometry: Geometry,
     groups: int,
+    backend: str,
 ) -> None:
     problem = random_problem(
         in_channels=in_channels,
@@ -87,7 +93,7 @@ def test_error_of_each_dtype(
         dtype=dtype,
     ).requiring_grad()
     truth = oracle.adaptive_conv2d(*problem.tensors, geometry)  # of the same rounded numbers
-    y = adaptive_conv2d(*problem)
+    y = adaptive_conv2d(*problem, backend=backend)
     assert y.dtype == dtype
     assert error_ratio(y, truth) < bound
     grad = torch.randn(y.shape).to(dtype)
@@ -97,31 +103,31 @@ def test_error_of_each_dtype(
         assert error_ratio(got, want) < bound
 
 
-def test_filters_equal_at_every_pixel_are_a_convolution() -> None:
+def test_filters_equal_at_every_pixel_are_a_convolution(backend: str) -> None:
     """Coefficients expanded over images and pixels make ``conv2d`` with the one filter they compose."""
     p = random_problem(in_channels=6, out_channels=8, size=(30, 31), kernel_size=5, geometry=Geometry(2, 2), groups=2)
     expanded = p.coefficients[:1, :, :, :1, :1].expand_as(p.coefficients).detach().requires_grad_()
     filters = oracle.compose_filters(expanded[:1, ..., :1, :1], p.bases, p.weight)[0, ..., 0, 0]
-    y = adaptive_conv2d(p.x, expanded, *p[2:])
+    y = adaptive_conv2d(p.x, expanded, *p[2:], backend=backend)
     torch.testing.assert_close(y, F.conv2d(p.x, filters, p.bias, 2, 2, 1, 2), rtol=1e-10, atol=1e-10)
 
 
-def test_no_images() -> None:
+def test_no_images(backend: str) -> None:
     problem = random_problem(images=0).requiring_grad()
-    y = adaptive_conv2d(*problem)
+    y = adaptive_conv2d(*problem, backend=backend)
     assert y.shape == (0, 4, 5, 6)
     for grad, tensor in zip(torch.autograd.grad(y.sum(), problem.tensors), problem.tensors, strict=True):
         assert grad.shape == tensor.shape
         assert not grad.any()
 
 
-def test_one_pixel_smaller_than_the_kernel() -> None:
+def test_one_pixel_smaller_than_the_kernel(backend: str) -> None:
     p = random_problem(size=(1, 1), kernel_size=7)
-    torch.testing.assert_close(adaptive_conv2d(*p), oracle.adaptive_conv2d(*p.tensors, p.geometry))
+    torch.testing.assert_close(adaptive_conv2d(*p, backend=backend), oracle.adaptive_conv2d(*p.tensors, p.geometry))
 
 
 @pytest.mark.parametrize("position", [(0, 0), (4, 5), (8, 10)])
-def test_nan_reaches_exactly_the_outputs_whose_window_holds_it(position: tuple[int, int]) -> None:
+def test_nan_reaches_exactly_the_outputs_whose_window_holds_it(position: tuple[int, int], backend: str) -> None:
     geometry = Geometry(stride=(2, 1), padding=(3, 1), dilation=(1, 2))
     p = random_problem(size=(9, 11), kernel_size=5, geometry=geometry)
     p.x[1, 2, *position] = torch.nan
@@ -131,7 +137,7 @@ def test_nan_reaches_exactly_the_outputs_whose_window_holds_it(position: tuple[i
     reached = F.conv2d(mark, torch.ones(1, 1, 5, 5), None, *geometry)[0, 0] > 0
     assert reached.any()
     assert not reached.all()
-    y = adaptive_conv2d(*p)
+    y = adaptive_conv2d(*p, backend=backend)
     assert not y[0].isnan().any()
     assert torch.equal(y[1].isnan(), reached.expand_as(y[1]))
 
@@ -149,26 +155,29 @@ def _channels_last(t: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("layout", [_channels_last, _transposed, _strided])
-def test_layouts_of_inputs_and_incoming_gradient(layout: Callable[[Tensor], Tensor]) -> None:
+def test_layouts_of_inputs_and_incoming_gradient(layout: Callable[[Tensor], Tensor], backend: str) -> None:
     plain = random_problem(in_channels=4, groups=2).requiring_grad()
-    y = adaptive_conv2d(*plain)
+    y = adaptive_conv2d(*plain, backend=backend)
     grad = torch.randn(y.shape, dtype=y.dtype)
     expected = torch.autograd.grad(y, plain.tensors, grad)
     tensors = tuple(layout(t.detach()).requires_grad_() for t in plain.tensors)
-    other = adaptive_conv2d(*tensors, *plain[5:])
+    other = adaptive_conv2d(*tensors, *plain[5:], backend=backend)
     torch.testing.assert_close(other, y, rtol=1e-12, atol=1e-12)
     for got, want in zip(torch.autograd.grad(other, tensors, layout(grad)), expected, strict=True):
         torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
 
 
-def test_expanded_inputs_and_incoming_gradient() -> None:
+def test_expanded_inputs_and_incoming_gradient(backend: str) -> None:
     """Expanded tensors get the gradient of the copies they stand for, summed."""
     p = random_problem(in_channels=4).requiring_grad()
     small = [p.x[:1].detach().requires_grad_(), p.coefficients[:1].detach().requires_grad_()]
     expanded = (small[0].expand_as(p.x), small[1].expand_as(p.coefficients))
     copies = [t.detach().contiguous().requires_grad_() for t in expanded]
     rest = tuple(t.detach() for t in p[2:5])
-    y, truth = adaptive_conv2d(*expanded, *rest, *p[5:]), adaptive_conv2d(*copies, *rest, *p[5:])
+    y, truth = (
+        adaptive_conv2d(*expanded, *rest, *p[5:], backend=backend),
+        adaptive_conv2d(*copies, *rest, *p[5:], backend=backend),
+    )
     assert torch.equal(y, truth)
     grad = torch.ones((), dtype=y.dtype).expand_as(y)
     for got, want in zip(
@@ -178,7 +187,7 @@ def test_expanded_inputs_and_incoming_gradient() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_gradients_repeat_bit_for_bit(threads: int) -> None:
+def test_gradients_repeat_bit_for_bit(threads: int, backend: str) -> None:
     problem = random_problem(in_channels=16, out_channels=16, size=(20, 20), kernel_size=7, dtype=torch.float32)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -186,7 +195,7 @@ def test_gradients_repeat_bit_for_bit(threads: int) -> None:
         runs = []
         for _ in range(2):
             p = problem.requiring_grad()
-            y = adaptive_conv2d(*p)
+            y = adaptive_conv2d(*p, backend=backend)
             runs.append((y, *torch.autograd.grad(y.square().sum(), p.tensors)))
     finally:
         torch.set_num_threads(before)
@@ -194,13 +203,13 @@ def test_gradients_repeat_bit_for_bit(threads: int) -> None:
         assert torch.equal(once, again)
 
 
-def test_only_asked_for_gradients_are_computed() -> None:
+def test_only_asked_for_gradients_are_computed(backend: str) -> None:
     """Whichever subset is asked for, its gradients are those of all together."""
     problem = random_problem()
     leaves = problem.requiring_grad()
-    expected = torch.autograd.grad(adaptive_conv2d(*leaves).sum(), leaves.tensors)
+    expected = torch.autograd.grad(adaptive_conv2d(*leaves, backend=backend).sum(), leaves.tensors)
     for i in range(5):
         tensors = list(problem.tensors)
         tensors[i] = tensors[i].clone().requires_grad_()
-        (got,) = torch.autograd.grad(adaptive_conv2d(*tensors, *problem[5:]).sum(), tensors[i])
+        (got,) = torch.autograd.grad(adaptive_conv2d(*tensors, *problem[5:], backend=backend).sum(), tensors[i])
         torch.testing.assert_close(got, expected[i], rtol=1e-12, atol=1e-12)

@@ -19,8 +19,12 @@ from acda.ops.geometry import Geometry as PackageGeometry
 from tests.acda.oracle import Geometry
 from tests.acda.problems import random_problem
 
-FORWARD = torch.ops.acda.reference.default
-BACKWARD = torch.ops.acda.reference_backward.default
+GEOMETRY = ([1, 1], [1, 1], [1, 1], 1)
+
+
+def _operators(backend: str) -> tuple[Any, Any]:
+    forward, backward = (getattr(torch.ops.acda, backend + suffix).default for suffix in ("", "_backward"))
+    return forward, backward
 
 
 def _transposed(t: Tensor) -> Tensor:
@@ -29,37 +33,38 @@ def _transposed(t: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("layout", ["contiguous", "transposed", "channels_last"])
 @pytest.mark.parametrize(("images", "size"), [(2, (5, 6)), (1, (1, 1)), (1, (1, 4)), (0, (4, 4))])
-def test_opcheck(layout: str, images: int, size: tuple[int, int]) -> None:
+def test_opcheck(layout: str, images: int, size: tuple[int, int], backend: str) -> None:
     """Shapes, strides and offsets are what the fakes promise, nothing is mutated or aliased."""
+    forward, backward = _operators(backend)
     tensors = random_problem(images=images, size=size)[:4]
     if layout == "transposed":
         tensors = tuple(map(_transposed, tensors))
     if layout == "channels_last":
         tensors = (tensors[0].contiguous(memory_format=torch.channels_last), *tensors[1:])
-    geometry = ([1, 1], [1, 1], [1, 1], 1)
-    grad = torch.randn_like(FORWARD(*tensors, *geometry))
+    grad = torch.randn_like(forward(*tensors, None, *GEOMETRY))
     schema_and_fake = ("test_schema", "test_faketensor")
-    opcheck(FORWARD, (*(t.clone().requires_grad_() for t in tensors), *geometry), test_utils=schema_and_fake)
+    opcheck(forward, (*(t.clone().requires_grad_() for t in tensors), None, *GEOMETRY), test_utils=schema_and_fake)
     for needs in ([True] * 4, [False, True, False, True]):
-        opcheck(BACKWARD, (grad, *tensors, *geometry, needs), test_utils=schema_and_fake)
+        opcheck(backward, (grad, *tensors, *GEOMETRY, needs), test_utils=schema_and_fake)
 
 
-def test_opcheck_autograd() -> None:
+def test_opcheck_autograd(backend: str) -> None:
+    forward, backward = _operators(backend)
     p = random_problem()
-    opcheck(FORWARD, (*(t.requires_grad_() for t in p[:4]), [1, 1], [1, 1], [1, 1], 1))
+    opcheck(forward, (*(t.requires_grad_() for t in p.tensors), *GEOMETRY))
     grad = torch.randn(2, 4, 5, 6, dtype=torch.float64)
-    opcheck(BACKWARD, (grad, *(t.detach() for t in p[:4]), [1, 1], [1, 1], [1, 1], 1, [True] * 4))
+    opcheck(backward, (grad, *(t.detach() for t in p[:4]), *GEOMETRY, [True] * 4))
 
 
-def test_compiled_equals_eager() -> None:
+def test_compiled_equals_eager(backend: str) -> None:
     problem = random_problem(geometry=Geometry(2, 1), dtype=torch.float32)
 
     @torch.compile(fullgraph=True, backend="aot_eager")
     def run(*tensors: Tensor) -> Tensor:
-        return adaptive_conv2d(*tensors, stride=2, padding=1).sin()
+        return adaptive_conv2d(*tensors, stride=2, padding=1, backend=backend).sin()
 
     eager, compiled = problem.requiring_grad(), problem.requiring_grad()
-    y, truth = run(*compiled.tensors), adaptive_conv2d(*eager).sin()
+    y, truth = run(*compiled.tensors), adaptive_conv2d(*eager, backend=backend).sin()
     torch.testing.assert_close(y, truth)
     y.sum().backward()
     truth.sum().backward()
@@ -77,27 +82,27 @@ def test_compiles_twice_at_most_over_batch_sizes() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast_follows_the_active_dtype(dtype: torch.dtype) -> None:
+def test_autocast_follows_the_active_dtype(dtype: torch.dtype, backend: str) -> None:
     p = random_problem(dtype=torch.float32).requiring_grad()
     with torch.autocast("cpu", dtype):
-        y = adaptive_conv2d(*p)
+        y = adaptive_conv2d(*p, backend=backend)
     assert y.dtype == dtype
     y.float().sum().backward()
     assert all(t.grad is not None and t.grad.dtype == torch.float32 for t in p.tensors)
     rounded = random_problem(dtype=torch.float32)
-    truth = adaptive_conv2d(*(t.to(dtype) for t in rounded.tensors), *rounded[5:])
+    truth = adaptive_conv2d(*(t.to(dtype) for t in rounded.tensors), *rounded[5:], backend=backend)
     assert torch.equal(y, truth)
 
 
-def test_autocast_leaves_float64_alone() -> None:
+def test_autocast_leaves_float64_alone(backend: str) -> None:
     p = random_problem(dtype=torch.float64)
     with torch.autocast("cpu", torch.bfloat16):
-        assert adaptive_conv2d(*p).dtype == torch.float64
+        assert adaptive_conv2d(*p, backend=backend).dtype == torch.float64
 
 
-def test_double_backward_is_refused() -> None:
+def test_double_backward_is_refused(backend: str) -> None:
     p = random_problem().requiring_grad()
-    (grad,) = torch.autograd.grad(adaptive_conv2d(*p).square().sum(), p.x, create_graph=True)
+    (grad,) = torch.autograd.grad(adaptive_conv2d(*p, backend=backend).square().sum(), p.x, create_graph=True)
     with pytest.raises(NotImplementedError, match="adaptive_conv2d can be differentiated once"):
         grad.sum().backward()
 
@@ -108,17 +113,20 @@ class _Results(Dataset[list[Tensor]]):
     Backward is called as an operator: autograd's engine may refuse to run after a fork, for reasons of its own.
     """
 
+    def __init__(self, backend: str) -> None:
+        self.backend = backend
+
     def __len__(self) -> int:
         return 2
 
     def __getitem__(self, index: int) -> list[Tensor]:
         p = random_problem(kernel_size=7, size=(9, 9), seed=index)
-        y = adaptive_conv2d(*p)
-        return [y, *BACKWARD(y, *p[:4], [1, 1], [3, 3], [1, 1], 1, [True] * 4)]
+        y = adaptive_conv2d(*p, backend=self.backend)
+        return [y, *_operators(self.backend)[1](y, *p[:4], [1, 1], [3, 3], [1, 1], 1, [True] * 4)]
 
 
-def test_runs_in_a_forked_worker_after_the_parent_ran() -> None:
-    data = _Results()
+def test_runs_in_a_forked_worker_after_the_parent_ran(backend: str) -> None:
+    data = _Results(backend)
     torch.set_num_threads(2)
     expected = [data[i] for i in range(2)]
     loader = DataLoader(data, batch_size=None, num_workers=1, multiprocessing_context="fork", timeout=50)
@@ -143,11 +151,11 @@ class _LargestStorage(TorchDispatchMode):
 def test_no_tensor_as_large_as_the_unfolded_input(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """The largest tensor is the padded input, an operand or a result, or a chunk, whichever is greater."""
     chunk = 2**14
-    monkeypatch.setattr(reference, "_CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(reference, "_BLOCK_ELEMENTS", chunk)
     p = random_problem(in_channels=16, out_channels=16, size=size, kernel_size=7, dtype=torch.float32)
     geometry = PackageGeometry.of(7, p.stride, p.padding, p.dilation)
     with _LargestStorage() as largest:
-        y = reference.forward(*p[:4], geometry, 1)
+        y = reference.forward(*p[:5], geometry, 1)
         grads = reference.backward(torch.ones_like(y), *p[:4], geometry, 1, [True] * 4)
     padded = 2 * 16 * (size[0] + 6) * (size[1] + 6)
     bound = 4 * max(padded, chunk, *(t.numel() for t in (*p.tensors, y, *grads)))
@@ -155,11 +163,11 @@ def test_no_tensor_as_large_as_the_unfolded_input(size: tuple[int, int], monkeyp
     assert bound < 49 * 4 * p.x.numel() / 4  # the bound is far below the unfolded input
 
 
-def test_saves_only_its_inputs() -> None:
+def test_saves_only_its_inputs(backend: str) -> None:
     p = random_problem(kernel_size=7).requiring_grad()
     saved: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: (saved.append(t), t)[1], lambda t: t):
-        adaptive_conv2d(*p)
+        adaptive_conv2d(*p, backend=backend)
     given = {t.untyped_storage().data_ptr() for t in p[:4]}
     assert {t.untyped_storage().data_ptr() for t in saved} == given
 

@@ -1,0 +1,291 @@
+"""The adaptive convolution as matrix products around three small kernels, for backends that compile the kernels.
+
+Forward, for a block of output pixels: atoms ``D = αψ`` (a matrix product), the atom convolution ``z`` (a kernel), the
+coefficient convolution ``y = A z`` (a matrix product). Backward keeps neither D nor z but computes D again and uses
+
+- ``W[q, b, o] = Σ_u D[b, u, q − u] · dy[o, q − u]`` (a kernel) at every input pixel q, after which ``dx = Aᵀ W`` and
+  ``dA = Wᵀ x`` are matrix products, so that z is not needed;
+- ``dz = Aᵀ dy`` and ``dD[b, u, p] = Σ_c dz[c, b, p] · x[c, p + u]`` (a kernel) at every output pixel p, after which
+  ``dα = dD ψᵀ`` and ``dψ = αᵀ dD`` are matrix products.
+
+Each pixel is written by one thread, in a fixed order: gradients repeat bit for bit. Everything between input and output
+exists for one block at a time.
+"""
+
+from collections.abc import Iterator
+from math import prod
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from acda.ops.blocks import Block, blocks
+from acda.ops.geometry import Geometry
+
+
+class Kernels(Protocol):
+    """What a backend compiles. Tensors are contiguous, of one dtype, and lie on one device; ``out`` is all written.
+
+    ``atoms`` has T ≥ l² taps, T being l² rounded up to ``tap_multiple``; what stands in those beyond l² is of no
+    consequence to the results, but gradients there must be zero.
+    """
+
+    tap_multiple: int
+
+    def compute_dtype(self, dtype: torch.dtype) -> torch.dtype:
+        """The dtype to convert operands of ``dtype`` to."""
+        ...
+
+    def block_pixels(self, elements_per_pixel: int) -> int:
+        """How many pixels a block may have if intermediate results have so many elements for each."""
+        ...
+
+    def convolve(self, x: Tensor, atoms: Tensor, outputs: Block, geometry: Geometry, out: Tensor) -> None:
+        """Atom convolution ``z[p, b, c] = Σ_u atoms[p, b, u] · x[p·stride + u·dilation − padding, c]``.
+
+        Args:
+            x: ``[N, H, W, C]``, zero beyond its border.
+            atoms: ``[pixels of outputs, m, T]``.
+            outputs: Block of output pixels.
+            geometry: Where the windows lie.
+            out: For z, ``[pixels of outputs, m, C]``.
+        """
+        ...
+
+    def gather(
+        self, grad: Tensor, atoms: Tensor, inputs: Block, outputs: Block, geometry: Geometry, out: Tensor
+    ) -> None:
+        """Transposed atom convolution ``W[q, b, o] = Σ atoms[p, b, u] · grad[p, o]`` over all p whose tap u is at q.
+
+        Args:
+            grad: ``[N, H_out, W_out, O]``.
+            atoms: ``[pixels of outputs, m, T]``.
+            inputs: Block of input pixels q.
+            outputs: Block that holds every output pixel whose window reaches ``inputs``; it may be empty.
+            geometry: Where the windows lie.
+            out: For W, ``[pixels of inputs, m, O]``.
+        """
+        ...
+
+    def correlate(self, x: Tensor, grad_z: Tensor, outputs: Block, geometry: Geometry, out: Tensor) -> None:
+        """Gradient of the atoms, ``dD[p, b, u] = Σ_c grad_z[p, b, c] · x[p·stride + u·dilation − padding, c]``.
+
+        Args:
+            x: ``[N, H, W, C]``, zero beyond its border.
+            grad_z: ``[pixels of outputs, m, C]``.
+            outputs: Block of output pixels.
+            geometry: Where the windows lie.
+            out: For dD, ``[pixels of outputs, m, T]``.
+        """
+        ...
+
+
+class _Scratch:
+    """Memory for intermediate results, taken once and used again for every block.
+
+    Fresh memory for every block would be given back and mapped again each time, which costs more than small kernels.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        self._like = like
+        self._buffers: dict[str, Tensor] = {}
+
+    def __call__(self, name: str, *shape: int) -> Tensor:
+        """An uninitialised contiguous tensor; it shares its memory with earlier ones of this name."""
+        size = prod(shape)
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.numel() < size:
+            buffer = self._buffers[name] = self._like.new_empty(size)
+        return buffer[:size].view(shape)
+
+
+class _Operands:
+    """The operands as the kernels want them, and what is computed of them for a block.
+
+    Attributes:
+        x: ``[N, H, W, C]``.
+        bases: ``[K, T]``.
+        weight: ``[G, O / G, C / G, m]``.
+        scratch: Memory for intermediate results, of the dtype that is computed in.
+    """
+
+    def __init__(
+        self, kernels: Kernels, x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, groups: int
+    ) -> None:
+        dtype = kernels.compute_dtype(x.dtype)
+        flat = bases.flatten(1).to(dtype)
+        self.kernels = kernels
+        self.x = x.permute(0, 2, 3, 1).to(dtype).contiguous()
+        self.bases = F.pad(flat, (0, -flat.shape[1] % kernels.tap_multiple))
+        self.weight = weight.reshape(groups, -1, *weight.shape[1:]).to(dtype)
+        self.scratch = _Scratch(self.x)
+        self._coefficients = coefficients.permute(0, 3, 4, 1, 2)
+
+    def alpha(self, outputs: Block) -> Tensor:
+        """Coefficients of a block, ``[pixels · m, K]``."""
+        part = outputs.of(self._coefficients)
+        if part.dtype != self.x.dtype or not part.is_contiguous():
+            part = self.scratch("alpha", *part.shape).copy_(part)
+        return part.view(-1, part.shape[-1])
+
+    def atoms(self, outputs: Block) -> Tensor:
+        """Atoms of a block, ``[pixels, m, T]``."""
+        num_atoms, taps = self.weight.shape[3], self.bases.shape[1]
+        atoms = self.scratch("atoms", outputs.pixels, num_atoms, taps)
+        torch.mm(self.alpha(outputs), self.bases, out=atoms.view(-1, taps))
+        return atoms
+
+    def output_blocks(self) -> Iterator[Block]:
+        """Blocks of output pixels."""
+        images, rows, columns, num_atoms, num_bases = self._coefficients.shape
+        elements = num_atoms * (self.x.shape[3] + self.bases.shape[1] + num_bases)
+        return blocks(images, rows, columns, self.kernels.block_pixels(elements))
+
+    def input_blocks(self) -> Iterator[Block]:
+        """Blocks of input pixels."""
+        groups, out_per_group, _, num_atoms = self.weight.shape
+        elements = num_atoms * (groups * out_per_group + self.bases.shape[1])
+        return blocks(*self.x.shape[:3], self.kernels.block_pixels(elements))
+
+
+def _by_group(pixels: Tensor, groups: int) -> Tensor:
+    """``[P, m, C]`` as ``[G, P, m·C/G]``."""
+    count, num_atoms, channels = pixels.shape
+    return pixels.view(count, num_atoms, groups, channels // groups).permute(2, 0, 1, 3).reshape(groups, count, -1)
+
+
+def _multiply(a: Tensor, b: Tensor, out: Tensor, scratch: _Scratch) -> None:
+    """Multiply matrices group by group.
+
+    Args:
+        a: ``[G, P, k]``.
+        b: ``[G, k, m·C/G]``.
+        out: ``[…, m, C]`` with P pixels in the dimensions before.
+        scratch: For a result that cannot be written to its place at once.
+    """
+    groups, count, _ = a.shape
+    num_atoms = out.shape[-2]
+    if groups == 1 and out.is_contiguous():
+        torch.mm(a[0], b[0], out=out.view(count, -1))
+        return
+    product = scratch("product", groups, count, b.shape[2])
+    torch.bmm(a, b, out=product)
+    out.copy_(product.view(groups, count, num_atoms, -1).permute(1, 2, 0, 3).reshape(out.shape))
+
+
+def _reach(inputs: Block, geometry: Geometry, rows: int, columns: int) -> Block:
+    """Of ``rows`` × ``columns`` output pixels those whose windows may hold a pixel of ``inputs``; they may be none."""
+    ranges = []
+    for axis, (part, size) in enumerate(((inputs.rows, rows), (inputs.columns, columns))):
+        stride, padding = geometry.stride[axis], geometry.padding[axis]
+        first = min(size, max(0, -(-(part.start + padding - geometry.span[axis] + 1) // stride)))
+        last = min(size - 1, (part.stop - 1 + padding) // stride)
+        ranges.append(slice(first, max(first, last + 1)))
+    return Block(inputs.images, *ranges)
+
+
+def forward(
+    kernels: Kernels,
+    x: Tensor,
+    coefficients: Tensor,
+    bases: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+) -> Tensor:
+    """Adaptive convolution; arguments after the first as in :func:`acda.ops.reference.forward`."""
+    operands = _Operands(kernels, x, coefficients, bases, weight, groups)
+    scratch, num_atoms = operands.scratch, weight.shape[2]
+    project = operands.weight.permute(0, 3, 2, 1).reshape(groups, -1, weight.shape[0] // groups)
+    out = operands.x.new_empty(x.shape[0], *coefficients.shape[3:], weight.shape[0])
+    for outputs in operands.output_blocks():
+        z = scratch("z", outputs.pixels, num_atoms, x.shape[1])
+        kernels.convolve(operands.x, operands.atoms(outputs), outputs, geometry, z)
+        _multiply(_by_group(z, groups), project, outputs.of(out).unsqueeze(-2), scratch)
+    if bias is not None:
+        out += bias
+    return out.to(x.dtype).permute(0, 3, 1, 2)
+
+
+def backward(
+    kernels: Kernels,
+    grad: Tensor,
+    x: Tensor,
+    coefficients: Tensor,
+    bases: Tensor,
+    weight: Tensor,
+    geometry: Geometry,
+    groups: int,
+    needs: list[bool],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of :func:`forward`; arguments after the first as in :func:`acda.ops.reference.backward`."""
+    needs_x, needs_coefficients, needs_bases, needs_weight = needs
+    operands = _Operands(kernels, x, coefficients, bases, weight, groups)
+    grad_nhwc = grad.permute(0, 2, 3, 1).to(operands.x.dtype).contiguous()
+    # In the layout of the coefficients: with one image, BatchNorm's backward on the CPU (torch 2.15) reads a gradient
+    # of another layout wrongly once a view has merged atoms and bases into channels.
+    grad_coefficients = torch.empty_like(coefficients if needs_coefficients else coefficients[:0])
+    grad_x, grad_weight = _through_channels(operands, grad_nhwc, geometry, needs_x, needs_weight)
+    grad_bases = _through_atoms(operands, grad_nhwc, geometry, grad_coefficients, needs_bases)
+    return (
+        grad_x.to(x.dtype).permute(0, 3, 1, 2) if needs_x else x.new_empty(0),
+        grad_coefficients if needs_coefficients else x.new_empty(0),
+        grad_bases.to(bases.dtype).contiguous().view_as(bases) if needs_bases else x.new_empty(0),
+        grad_weight.to(weight.dtype).contiguous() if needs_weight else x.new_empty(0),
+    )
+
+
+def _through_channels(
+    operands: _Operands, grad: Tensor, geometry: Geometry, needs_x: bool, needs_weight: bool
+) -> tuple[Tensor, Tensor]:
+    """Gradients of x, ``[N, H, W, C]``, and of the weight, ``[O, C / groups, m]``."""
+    groups, out_per_group, in_per_group, num_atoms = operands.weight.shape
+    scratch = operands.scratch
+    project = operands.weight.permute(0, 3, 1, 2).reshape(groups, -1, in_per_group)
+    grad_x = torch.empty_like(operands.x if needs_x else operands.x[:0])
+    grad_project = _sums_like(project.mT)
+    for inputs in operands.input_blocks() if needs_x or needs_weight else ():
+        outputs = _reach(inputs, geometry, *grad.shape[1:3])
+        gathered = scratch("z", inputs.pixels, num_atoms, grad.shape[3])
+        operands.kernels.gather(grad, operands.atoms(outputs), inputs, outputs, geometry, gathered)
+        by_group = _by_group(gathered, groups)
+        if needs_x:
+            _multiply(by_group, project, inputs.of(grad_x).unsqueeze(-2), scratch)
+        if needs_weight:
+            pixels = inputs.of(operands.x).reshape(inputs.pixels, 1, -1)
+            grad_project += _by_group(pixels, groups).mT @ by_group
+    by_atom = grad_project.view(groups, in_per_group, num_atoms, out_per_group)
+    return grad_x, by_atom.permute(0, 3, 1, 2).reshape(-1, in_per_group, num_atoms)
+
+
+def _through_atoms(
+    operands: _Operands, grad: Tensor, geometry: Geometry, grad_coefficients: Tensor, needs_bases: bool
+) -> Tensor:
+    """Gradient of the bases, ``[K, l²]``; that of the coefficients is written to a tensor like them, unless empty."""
+    groups, out_per_group, _, num_atoms = operands.weight.shape
+    scratch, bases = operands.scratch, operands.bases
+    project = operands.weight.permute(0, 1, 3, 2).reshape(groups, out_per_group, -1)
+    grad_bases = _sums_like(bases)
+    for outputs in operands.output_blocks() if needs_bases or grad_coefficients.numel() else ():
+        grad_y = _by_group(outputs.of(grad).reshape(outputs.pixels, 1, -1), groups)
+        grad_z = scratch("z", outputs.pixels, num_atoms, operands.x.shape[3])
+        _multiply(grad_y, project, grad_z, scratch)
+        grad_atoms = scratch("atoms", outputs.pixels, num_atoms, bases.shape[1])
+        operands.kernels.correlate(operands.x, grad_z, outputs, geometry, grad_atoms)
+        flat = grad_atoms.view(-1, bases.shape[1])
+        if grad_coefficients.numel():
+            part = outputs.of(grad_coefficients.permute(0, 3, 4, 1, 2))
+            if part.is_contiguous() and part.dtype == flat.dtype:
+                torch.mm(flat, bases.t(), out=part.view(-1, len(bases)))
+            else:
+                part.copy_(torch.mm(flat, bases.t(), out=scratch("alpha", len(flat), len(bases))).view(part.shape))
+        if needs_bases:
+            grad_bases += operands.alpha(outputs).t() @ flat
+    return grad_bases[:, : geometry.kernel_size**2]
+
+
+def _sums_like(tensor: Tensor) -> Tensor:
+    """Contiguous zeros to add up the results of blocks in, in at least float32."""
+    return tensor.new_zeros(tensor.shape, dtype=torch.promote_types(tensor.dtype, torch.float32))
