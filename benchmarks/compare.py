@@ -13,9 +13,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.machine import machine
-
-ROOT = Path(__file__).parent.parent
+from benchmarks import records
+from benchmarks.machine import ROOT
 
 
 def run(config: str, seed: int, folder: Path, arguments: Sequence[str]) -> tuple[dict[str, str], float]:
@@ -65,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for number, config in enumerate(options.configs):
                 metrics, seconds = run(config, seed, (options.keep or Path(folder)) / f"{number}_{seed}", further)
                 row = {"config": config, "seed": str(seed), **{m: metrics[m] for m in options.metric}}
-                rows.append({**row, "fit_seconds": f"{seconds:.1f}", **machine()})
+                rows.append({**row, "fit_seconds": f"{seconds:.1f}"})
                 print(*row.values(), f"{seconds:.1f} s", flush=True)
     print()
     for metric in options.metric:
@@ -74,11 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             deviation = statistics.stdev(values) if len(values) > 1 else float("nan")
             print(f"{metric}  {config}: {statistics.mean(values):.6g} ± {deviation:.2g} ({len(values)} seeds)")
     if options.csv is not None:
-        options.csv.parent.mkdir(parents=True, exist_ok=True)
-        with options.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        records.write(options.csv, rows)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,57 @@
-"""What a result was measured on, for the head of every result file."""
+"""What a result was measured on, for the columns of every result file."""
 
 import os
 import platform
+import shutil
 import subprocess
-from importlib.metadata import version
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import torch
 
+ROOT = Path(__file__).parent.parent
+
+
+def _output(command: Sequence[str]) -> str:
+    """First line that a command prints, or nothing where it is missing or fails."""
+    if shutil.which(command[0]) is None:
+        return ""
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip().partition("\n")[0] if done.returncode == 0 else ""
+
+
+def _cpu() -> str:
+    """Model name of the processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str:
+    """Version of an installed package, nothing for one that is not."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
 
 def machine() -> dict[str, str]:
-    """Processor or GPU, cores, versions and commit.
+    """Processor, GPU, threads, versions and commit.
 
     Returns:
-        Name → value, each a short text.
+        Name → value, each a short text, empty for what this machine does not have.
     """
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     return {
-        "device": device,
+        "cpu": _cpu(),
         "cores": str(os.cpu_count()),
+        "threads": str(torch.get_num_threads()),
+        "gpu": gpu,
+        "driver": _output(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]) if gpu else "",
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "lightning": version("lightning"),
-        "commit": git.stdout.strip() or "unknown",
+        **{package: _version(package) for package in ("numba", "llvmlite", "triton", "lightning")},
+        "commit": _output(["git", "describe", "--always", "--dirty"]) or "unknown",
     }

@@ -228,6 +228,8 @@ class ACDAConv2d(nn.Module):
         """Apply the adaptive convolution."""
         if x.dim() == 3:
             return self.forward(x.unsqueeze(0)).squeeze(0)
+        if x.dim() == 4:  # once for all: the generator keeps this layout and the operator works in it
+            x = x.contiguous(memory_format=torch.channels_last)
         coefficients = self.coefficients(x)
         padding = self.padding
         if self.padding_mode != "zeros":

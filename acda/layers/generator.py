@@ -107,8 +107,30 @@ class CoefficientGenerator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, C, H, W]`` to coefficients ``[N, m, K, H_out, W_out]`` in (−1, 1)."""
-        hidden = torch.tanh(self.norm1(self.conv1(x)))
+        hidden = _stage(self.conv1, self.norm1, x)
         rows, columns = self.crop
         hidden = hidden[..., rows : hidden.shape[-2] - rows, columns : hidden.shape[-1] - columns]
-        coefficients = torch.tanh(self.norm2(self.conv2(hidden)))
+        coefficients = _stage(self.conv2, self.norm2, hidden)
         return coefficients.view(-1, self.num_atoms, self.num_bases, *coefficients.shape[2:])
+
+
+def _stage(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
+    """Convolution → norm → tanh; in inference, where that is possible, the convolution does the norm's work too."""
+    if torch.is_grad_enabled() or not _folds(conv, norm):
+        normed: Tensor = norm(conv(x))
+        return torch.tanh(normed)
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = (norm.running_var + norm.eps).rsqrt()
+    scale = scale if norm.weight is None else scale * norm.weight
+    shift = -norm.running_mean * scale if norm.bias is None else norm.bias - norm.running_mean * scale
+    shift = shift if conv.bias is None else shift + conv.bias * scale
+    coefficients: Tensor = conv._conv_forward(x, conv.weight * scale.view(-1, 1, 1, 1), shift)
+    return coefficients.tanh_()
+
+
+def _folds(conv: nn.Conv2d, norm: nn.Module) -> bool:
+    """Whether the norm is a fixed scale and shift of each channel, and nobody listens to it or to the convolution."""
+    listened = any(m._forward_hooks or m._forward_pre_hooks for m in (conv, norm))
+    return type(norm) is nn.BatchNorm2d and not norm.training and norm.running_mean is not None and not listened

@@ -146,7 +146,8 @@ class _Operands:
         """Blocks of input pixels."""
         groups, out_per_group, _, num_atoms = self.weight.shape
         elements = num_atoms * (groups * out_per_group + self.bases.shape[1])
-        return blocks(*self.x.shape[:3], self.kernels.block_pixels(elements))
+        images, rows, columns = self.x.shape[:3]
+        return blocks(images, rows, columns, self.kernels.block_pixels(elements))
 
 
 def _by_group(pixels: Tensor, groups: int) -> Tensor:

@@ -23,3 +23,12 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if name == "cpu-in-blocks":
         monkeypatch.setattr(whole, "_WEIGHT_BYTES", 0)
     return name.removesuffix("-in-blocks")
+
+
+@pytest.fixture
+def poisoned_memory() -> Iterator[None]:
+    """Fresh tensors are full of NaN, so that an element that nobody writes is seen."""
+    torch.use_deterministic_algorithms(True)
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    yield
+    torch.use_deterministic_algorithms(False)

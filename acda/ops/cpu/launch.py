@@ -20,14 +20,18 @@ _BLOCK_ELEMENTS = 2**20
 _HALVES = (torch.float16, torch.bfloat16)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 @cache
-def _no_numba() -> str | None:
+def _import_numba() -> str | None:
     try:
         import numba  # noqa: F401
     except ImportError as error:
         return f"numba cannot be imported ({error})"
     return None
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _no_numba() -> str | None:
+    return _import_numba()
 
 
 def cannot_run(x: Tensor) -> str | None:

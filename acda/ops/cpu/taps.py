@@ -14,7 +14,7 @@ Table = NDArray[np.int64]
 class Taps(NamedTuple):
     """Along one axis, for each pixel: which taps meet a pixel of the other side, and where. They are evenly spaced."""
 
-    count: Table
+    number: Table
     first: Table  # tap
     position: Table  # of the pixel that the first tap meets
 
@@ -27,13 +27,13 @@ class Taps(NamedTuple):
             valid: Whether there is a pixel, ``[pixels, l]``.
         """
         first = valid.argmax(axis=1)
-        count = valid.sum(axis=1)
-        met = count > 0
-        return cls(count, np.where(met, first, 0), np.where(met, positions[np.arange(len(first)), first], 0))
+        number = valid.sum(axis=1)
+        met = number > 0
+        return cls(number, np.where(met, first, 0), np.where(met, positions[np.arange(len(first)), first], 0))
 
     def table(self, *offsets: Table) -> Table:
-        """``[pixels, 1 + offsets]``: the count and then the offsets."""
-        return np.stack([self.count, *offsets], axis=1)
+        """``[pixels, 1 + offsets]``: the number and then the offsets."""
+        return np.stack([self.number, *offsets], axis=1)
 
 
 @lru_cache(maxsize=1024)

@@ -108,8 +108,8 @@ class _Emitter:
             pick = [[i % 4 + g + (n if i >= 4 else 0) for g in groups for i in part] for part in (low, high)]
             return self.builder.fadd(self.shuffle(a, b, pick[0]), self.shuffle(a, b, pick[1]))
 
-        pairs = [fold(a, b, [0, 4, 1, 5], [2, 6, 3, 7]) for a, b in (four[:2], four[2:])]
-        total = fold(*pairs, [0, 1, 4, 5], [2, 3, 6, 7])
+        first, second = (fold(a, b, [0, 4, 1, 5], [2, 6, 3, 7]) for a, b in (four[:2], four[2:]))
+        total = fold(first, second, [0, 1, 4, 5], [2, 3, 6, 7])
         while n > 4:
             n //= 2
             total = self.builder.fadd(
