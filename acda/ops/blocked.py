@@ -100,7 +100,7 @@ class _Scratch:
         return buffer[:size].view(shape)
 
 
-class _Operands:
+class Operands:
     """The operands as the kernels want them, and what is computed of them for a block.
 
     Attributes:
@@ -142,10 +142,9 @@ class _Operands:
         elements = num_atoms * (self.x.shape[3] + self.bases.shape[1] + num_bases)
         return blocks(images, rows, columns, self.kernels.block_pixels(elements))
 
-    def input_blocks(self) -> Iterator[Block]:
-        """Blocks of input pixels."""
-        groups, out_per_group, _, num_atoms = self.weight.shape
-        elements = num_atoms * (groups * out_per_group + self.bases.shape[1])
+    def input_blocks(self, channels: int) -> Iterator[Block]:
+        """Blocks of input pixels, if besides the atoms there will be so many channels for each atom."""
+        elements = self.weight.shape[3] * (channels + self.bases.shape[1])
         images, rows, columns = self.x.shape[:3]
         return blocks(images, rows, columns, self.kernels.block_pixels(elements))
 
@@ -175,7 +174,7 @@ def _multiply(a: Tensor, b: Tensor, out: Tensor, scratch: _Scratch) -> None:
     out.copy_(product.view(groups, count, num_atoms, -1).permute(1, 2, 0, 3).reshape(out.shape))
 
 
-def _reach(inputs: Block, geometry: Geometry, rows: int, columns: int) -> Block:
+def reach(inputs: Block, geometry: Geometry, rows: int, columns: int) -> Block:
     """Of ``rows`` × ``columns`` output pixels those whose windows may hold a pixel of ``inputs``; they may be none."""
     ranges = []
     for axis, (part, size) in enumerate(((inputs.rows, rows), (inputs.columns, columns))):
@@ -197,7 +196,7 @@ def forward(
     groups: int,
 ) -> Tensor:
     """Adaptive convolution; arguments after the first as in :func:`acda.ops.reference.forward`."""
-    operands = _Operands(kernels, x, coefficients, bases, weight, groups)
+    operands = Operands(kernels, x, coefficients, bases, weight, groups)
     scratch, num_atoms = operands.scratch, weight.shape[2]
     project = operands.weight.permute(0, 3, 2, 1).reshape(groups, -1, weight.shape[0] // groups)
     out = operands.x.new_empty(x.shape[0], *coefficients.shape[3:], weight.shape[0])
@@ -223,13 +222,13 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of :func:`forward`; arguments after the first as in :func:`acda.ops.reference.backward`."""
     needs_x, needs_coefficients, needs_bases, needs_weight = needs
-    operands = _Operands(kernels, x, coefficients, bases, weight, groups)
+    operands = Operands(kernels, x, coefficients, bases, weight, groups)
     grad_nhwc = grad.permute(0, 2, 3, 1).to(operands.x.dtype).contiguous()
     # In the layout of the coefficients: with one image, BatchNorm's backward on the CPU (torch 2.15) reads a gradient
     # of another layout wrongly once a view has merged atoms and bases into channels.
     grad_coefficients = torch.empty_like(coefficients if needs_coefficients else coefficients[:0])
-    grad_x, grad_weight = _through_channels(operands, grad_nhwc, geometry, needs_x, needs_weight)
-    grad_bases = _through_atoms(operands, grad_nhwc, geometry, grad_coefficients, needs_bases)
+    grad_x, grad_weight = through_channels(operands, grad_nhwc, geometry, needs_x, needs_weight)
+    grad_bases = through_atoms(operands, grad_nhwc, geometry, grad_coefficients, needs_bases)
     return (
         grad_x.to(x.dtype).permute(0, 3, 1, 2) if needs_x else x.new_empty(0),
         grad_coefficients if needs_coefficients else x.new_empty(0),
@@ -238,17 +237,17 @@ def backward(
     )
 
 
-def _through_channels(
-    operands: _Operands, grad: Tensor, geometry: Geometry, needs_x: bool, needs_weight: bool
+def through_channels(
+    operands: Operands, grad: Tensor, geometry: Geometry, needs_x: bool, needs_weight: bool
 ) -> tuple[Tensor, Tensor]:
     """Gradients of x, ``[N, H, W, C]``, and of the weight, ``[O, C / groups, m]``."""
     groups, out_per_group, in_per_group, num_atoms = operands.weight.shape
     scratch = operands.scratch
     project = operands.weight.permute(0, 3, 1, 2).reshape(groups, -1, in_per_group)
     grad_x = torch.empty_like(operands.x if needs_x else operands.x[:0])
-    grad_project = _sums_like(project.mT)
-    for inputs in operands.input_blocks() if needs_x or needs_weight else ():
-        outputs = _reach(inputs, geometry, *grad.shape[1:3])
+    grad_project = sums_like(project.mT)
+    for inputs in operands.input_blocks(grad.shape[3]) if needs_x or needs_weight else ():
+        outputs = reach(inputs, geometry, *grad.shape[1:3])
         gathered = scratch("z", inputs.pixels, num_atoms, grad.shape[3])
         operands.kernels.gather(grad, operands.atoms(outputs), inputs, outputs, geometry, gathered)
         by_group = _by_group(gathered, groups)
@@ -261,14 +260,14 @@ def _through_channels(
     return grad_x, by_atom.permute(0, 3, 1, 2).reshape(-1, in_per_group, num_atoms)
 
 
-def _through_atoms(
-    operands: _Operands, grad: Tensor, geometry: Geometry, grad_coefficients: Tensor, needs_bases: bool
+def through_atoms(
+    operands: Operands, grad: Tensor, geometry: Geometry, grad_coefficients: Tensor, needs_bases: bool
 ) -> Tensor:
     """Gradient of the bases, ``[K, l²]``; that of the coefficients is written to a tensor like them, unless empty."""
     groups, out_per_group, _, num_atoms = operands.weight.shape
     scratch, bases = operands.scratch, operands.bases
     project = operands.weight.permute(0, 1, 3, 2).reshape(groups, out_per_group, -1)
-    grad_bases = _sums_like(bases)
+    grad_bases = sums_like(bases)
     for outputs in operands.output_blocks() if needs_bases or grad_coefficients.numel() else ():
         grad_y = _by_group(outputs.of(grad).reshape(outputs.pixels, 1, -1), groups)
         grad_z = scratch("z", outputs.pixels, num_atoms, operands.x.shape[3])
@@ -287,6 +286,6 @@ def _through_atoms(
     return grad_bases[:, : geometry.kernel_size**2]
 
 
-def _sums_like(tensor: Tensor) -> Tensor:
+def sums_like(tensor: Tensor) -> Tensor:
     """Contiguous zeros to add up the results of blocks in, in at least float32."""
     return tensor.new_zeros(tensor.shape, dtype=torch.promote_types(tensor.dtype, torch.float32))

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -160,7 +160,7 @@ def test_what_cannot_run_is_explained(x: Tensor, reason: str) -> None:
 
 
 @pytest.fixture
-def no_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_numba(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     launch._import_numba.cache_clear()
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.setattr(functional, "_logged", set())
@@ -178,14 +178,14 @@ def test_without_numba_the_reference_runs(no_numba: None) -> None:
 _IN_A_NEW_PROCESS = """
 import torch
 from acda import ops, adaptive_conv2d
-from acda.ops.cpu import loops
+from acda.ops.cpu import compiling
 torch.manual_seed(0)
 x, a = torch.randn(1, 5, 6, 6), torch.rand(1, 2, 3, 6, 6)
 psi, weight = torch.randn(3, 3, 3), torch.randn(4, 5, 2)
 arguments = (x, a, psi, weight, None, 1, 1)
 error = adaptive_conv2d(*arguments, backend="cpu") - adaptive_conv2d(*arguments, backend="reference")
 assert error.abs().max() < 1e-5
-print(sum(sum(c._cache_hits.values()) if hasattr(c._cache_hits, "values") else c._cache_hits for c in loops._compiled))
+print(sum(compiled.cache_hits for compiled in compiling._compiled))
 """
 
 
@@ -212,21 +212,43 @@ def test_compiled_loops_are_kept_on_disk(tmp_path: Path) -> None:
     assert list(tmp_path.rglob("*.nbc"))
 
 
-def test_runs_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    from acda.ops.cpu import loops
+@pytest.fixture
+def fresh_loops() -> Iterator[None]:
+    """Loops are compiled anew, and once more afterwards."""
+    from acda.ops.cpu import loops, whole_loops
 
-    real: Callable[..., Any] = loops.cfunc
+    cached = [loop for module in (loops, whole_loops) for loop in vars(module).values() if hasattr(loop, "cache_clear")]
+    for loop in cached:
+        loop.cache_clear()
+    yield
+    for loop in cached:
+        loop.cache_clear()
+
+
+def test_runs_where_nothing_can_be_kept(fresh_loops: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from acda.ops.cpu import compiling
+
+    real: Callable[..., Any] = compiling.cfunc
 
     def refusing(signature: Any, cache: bool = False) -> Any:
         if cache:
             raise RuntimeError("cannot cache function 'loop': no locator available for file 'loops.py'")
         return real(signature)
 
-    monkeypatch.setattr(loops, "cfunc", refusing)
-    for loop in (loops.forward_loop, loops.alpha_loop, loops.combine_loop, loops.correlate_loop):
-        loop.cache_clear()
+    monkeypatch.setattr(compiling, "cfunc", refusing)
     problem = random_problem(dtype=torch.float32)
     for got, want in zip(results(problem), results(problem, "reference"), strict=True):
         torch.testing.assert_close(got, want)
-    for loop in (loops.forward_loop, loops.alpha_loop, loops.combine_loop, loops.correlate_loop):
-        loop.cache_clear()
+
+
+@pytest.mark.parametrize("features", [{"avx2": True}, {"neon": True}, {}])
+def test_tiles_for_other_processors(
+    features: dict[str, bool], backend: str, fresh_loops: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tiles of other sizes give the same, whichever instructions they are compiled to here."""
+    from acda.ops.cpu import compiling
+
+    monkeypatch.setattr(compiling, "get_host_cpu_features", lambda: features)
+    problem = random_problem(in_channels=37, out_channels=29, num_atoms=7, dtype=torch.float32)
+    for got, want in zip(results(problem, backend), results(problem, "reference"), strict=True):
+        assert error_ratio(got, want) < 1e-5

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from acda import adaptive_conv2d
 from acda.ops import reference
-from acda.ops.cpu import launch
+from acda.ops.cpu import kernels
 from tests.acda import oracle
 from tests.acda.oracle import Geometry, error_ratio
 from tests.acda.problems import Problem, random_problem
@@ -46,7 +46,7 @@ def test_blocks_do_not_change_results(
     truth = oracle.adaptive_conv2d(*problem.tensors, geometry)
     grad = torch.randn_like(truth)
     expected = torch.autograd.grad(truth, problem.tensors, grad)
-    for module in (reference, launch):
+    for module in (reference, kernels):
         monkeypatch.setattr(module, "_BLOCK_ELEMENTS", elements)
     y = adaptive_conv2d(*problem, backend=backend)
     torch.testing.assert_close(y, truth, rtol=1e-12, atol=1e-12)
@@ -55,7 +55,7 @@ def test_blocks_do_not_change_results(
 
 
 def test_gradcheck_in_blocks(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (reference, launch):
+    for module in (reference, kernels):
         monkeypatch.setattr(module, "_BLOCK_ELEMENTS", 27 * 2)
     assert gradcheck(random_problem(images=1, size=(2, 5)), backend)
 

@@ -7,8 +7,9 @@ the very pool that PyTorch uses, whose number of threads they share.
 
 import ctypes
 import os
+import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ def num_threads() -> int:
 
 def _openmp() -> "ctypes._FuncPointer | None":
     """Entry of the OpenMP runtime that PyTorch has loaded, or None if it is of another make than GNU's."""
-    parallel = getattr(ctypes.CDLL(None), "GOMP_parallel", None)
+    parallel = getattr(ctypes.CDLL(None), "GOMP_parallel", None) if sys.platform == "linux" else None
     if parallel is not None:
         parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
         parallel.restype = None
@@ -45,12 +46,12 @@ def _openmp() -> "ctypes._FuncPointer | None":
 _parallel = _openmp()
 
 
-def run(loop: int, numbers: NamedTuple, *tables: Table) -> None:
+def run(loop: int, numbers: Sequence[int], *tables: Table) -> None:
     """Run a loop to its end.
 
     Args:
         loop: Its address.
-        numbers: Its numbers, integers.
+        numbers: Its numbers.
         tables: Its tables for rows and columns, ``[length, 3]``.
     """
     shared = np.concatenate([np.array((0, 0, *numbers), dtype=np.int64), *(table.ravel() for table in tables)])

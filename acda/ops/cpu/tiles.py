@@ -49,10 +49,10 @@ class _Emitter:
     def pointer(self, address: Any, to: Any) -> Any:
         return self.builder.inttoptr(address, to.as_pointer())
 
-    def accumulator(self, initial: Any = None) -> Any:
-        """A vector that lives in a register, zero at first unless given."""
+    def accumulator(self) -> Any:
+        """A vector that lives in a register, zero at first."""
         slot = cgutils.alloca_once(self.builder, self.vector)
-        self.builder.store(self.zero if initial is None else initial, slot)
+        self.builder.store(self.zero, slot)
         return slot
 
     def multiply_add(self, a: Any, b: Any, slot: Any) -> None:
@@ -135,10 +135,10 @@ def combine(
     vectors: Any,
     at_most: Any,
     results: Any,
-    biased: Any,
     out: Any,
     out_stride: Any,
-    bias: Any,
+    initial: Any,
+    initial_stride: Any,
     factor: Any,
     factor_stride: Any,
     factor_row: Any,
@@ -150,26 +150,29 @@ def combine(
     columns: Any,
     channels: Any,
 ) -> tuple[Any, _Codegen]:
-    """``out[b, c] = bias[c] + Σ_{r, s} factor[b, r, s] · source[r, s, c]``.
+    """``out[b, c] = initial[b, c] + Σ_{r, s} factor[b, r, s] · source[r, s, c]``.
 
-    Compiled for a number of ``results`` b, of which a tile has ``at_most``, beside ``vectors`` · ``lanes`` channels c,
-    and with a bias or without. ``_stride`` is from one b to the next, ``_row`` and ``_column`` from one r and s to the
-    next; channels lie side by side.
+    Compiled for a number of ``results`` b, of which a tile has ``at_most``, beside ``vectors`` · ``lanes`` channels c.
+    ``_stride`` is from one b to the next, ``_row`` and ``_column`` from one r and s to the next; channels lie side by
+    side. Without an ``initial``, which may be ``out``, its address is 0.
     """
-    constants = [literal.literal_value for literal in (double, lanes, vectors, at_most, results, biased)]
-    is_double, num_lanes, num_vectors, most, num_results, has_bias = constants
+    is_double, num_lanes, num_vectors, most, num_results = (
+        literal.literal_value for literal in (double, lanes, vectors, at_most, results)
+    )
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        out_, out_b, bias_, fac, fac_b, fac_r, fac_s, src, src_r, src_s, num_rows, num_columns, num_channels = values[
-            6:
-        ]
+        out_, out_b, initial_, initial_b, fac, fac_b, fac_r, fac_s, src, src_r, src_s = values[5:16]
+        num_rows, num_columns, num_channels = values[16:]
         emit = _Emitter(builder, is_double, num_lanes)
         one = num_lanes * emit.bytes
 
         def tile(part: range, width: int, offset: Any, mask: Any) -> None:
             places = [emit.at(offset, v, one) for v in range(width)]
-            initial = [emit.load(builder.add(bias_, place), mask) if has_bias else None for place in places]
-            sums = [[emit.accumulator(i) for i in initial] for _ in part]
+            sums = [[emit.accumulator() for _ in places] for _ in part]
+            with builder.if_then(builder.icmp_signed("!=", initial_, ir.Constant(_I64, 0))):
+                for b, of_result in zip(part, sums, strict=True):
+                    for place, slot in zip(places, of_result, strict=True):
+                        builder.store(emit.load(builder.add(emit.at(initial_, b, initial_b), place), mask), slot)
             with cgutils.for_range(builder, num_rows, intp=_I64) as row:
                 factor_of_row, source_of_row = emit.at(fac, row.index, fac_r), emit.at(src, row.index, src_r)
                 with cgutils.for_range(builder, num_columns, intp=_I64) as column:
@@ -196,8 +199,7 @@ def combine(
                 tile(part, 1, builder.mul(first, ir.Constant(_I64, emit.bytes)), mask)
         return context.get_dummy_value()
 
-    literals = (double, lanes, vectors, at_most, results, biased)
-    return types.void(*literals, *[types.int64] * 13), generate
+    return types.void(double, lanes, vectors, at_most, results, *[types.int64] * 14), generate
 
 
 @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
@@ -272,6 +274,18 @@ def fill_zero(typing_context: Any, address: Any, size: Any) -> tuple[Any, _Codeg
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def copy(typing_context: Any, target: Any, source: Any, size: Any) -> tuple[Any, _Codegen]:
+    """Copy ``size`` bytes to where they do not overlap."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        to, start = (builder.inttoptr(value, ir.IntType(8).as_pointer()) for value in values[:2])
+        cgutils.raw_memcpy(builder, to, start, values[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]

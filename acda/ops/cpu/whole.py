@@ -1,19 +1,24 @@
 """Whole passes in one loop, for channels few enough that the weight stays in a core's cache.
 
-A thread takes a few pixels from the coefficients to the output while all that lies between stays in its own cache:
-there are no blocks, and beyond some kilobytes for each thread no extra memory.
+A thread takes a few pixels through all steps while what lies between stays in its own cache. The forward pass and the
+gradient of the coefficients know no blocks, and need no memory but some kilobytes for each thread; the other gradients
+need the atoms of a block. Functions take the arguments of those of :mod:`acda.ops.blocked`, and one group.
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from acda.ops import blocked
+from acda.ops.cpu.kernels import Kernels, gathered, image_strides
 from acda.ops.cpu.taps import met_by_outputs
 from acda.ops.cpu.threads import num_threads, run
 from acda.ops.geometry import Geometry
 
 # The coefficient convolution reads the whole weight for every few pixels.
 _WEIGHT_BYTES = 2**19
+# Gradients of the weight that are added up apart, for each thread: more of them share the work more evenly.
+_SLOTS = 2
 
 
 def can_run(x: Tensor, weight: Tensor, groups: int) -> bool:
@@ -23,37 +28,110 @@ def can_run(x: Tensor, weight: Tensor, groups: int) -> bool:
 
 
 def forward(
-    x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
+    kernels: Kernels,
+    x: Tensor,
+    coefficients: Tensor,
+    bases: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    groups: int,
 ) -> Tensor:
-    """Adaptive convolution of one group; arguments and result as in :func:`acda.ops.reference.forward`."""
-    from acda.ops.cpu import loops
+    """Adaptive convolution."""
+    from acda.ops.cpu import compiling, whole_loops
 
     out_channels, _, num_atoms = weight.shape
     out = x.new_empty(x.shape[0], *coefficients.shape[3:], out_channels)
     double = x.dtype == torch.float64
     flat = bases.flatten(1)
-    padded = F.pad(flat, (0, -flat.shape[1] % loops.registers(double).lanes))
+    padded = F.pad(flat, (0, -flat.shape[1] % compiling.registers(double).lanes))
     project = weight.permute(2, 1, 0).reshape(-1, out_channels).contiguous()
-    bias = x.new_zeros(out_channels) if bias is None else bias.contiguous()
-    loop = loops.forward_loop(double, num_atoms)
+    bias = None if bias is None else bias.contiguous()
+    loop = whole_loops.forward_loop(double, num_atoms)
     _run(loop, x, coefficients, padded, padded.shape[1], project, bias, out, geometry)
     return out.permute(0, 3, 1, 2)
 
 
-def grad_coefficients(
+def backward(
+    kernels: Kernels,
+    grad: Tensor,
+    x: Tensor,
+    coefficients: Tensor,
+    bases: Tensor,
+    weight: Tensor,
+    geometry: Geometry,
+    groups: int,
+    needs: list[bool],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of :func:`forward`."""
+    needs_x, needs_coefficients, needs_bases, needs_weight = needs
+    x = x.contiguous(memory_format=torch.channels_last)
+    grad = grad.contiguous(memory_format=torch.channels_last)
+    # That of the bases is rarely asked for.
+    _, _, grad_bases, _ = blocked.backward(
+        kernels, grad, x, coefficients, bases, weight, geometry, groups, [False, False, needs_bases, False]
+    )
+    grad_x, grad_weight = x.new_empty(0), x.new_empty(0)
+    if needs_x or needs_weight:
+        operands = blocked.Operands(kernels, x, coefficients, bases, weight, groups)
+        grad_x, grad_weight = _through_channels(operands, grad, geometry, needs_x, needs_weight)
+    grad_coefficients = x.new_empty(0)
+    if needs_coefficients:
+        grad_coefficients = _grad_coefficients(grad, x, coefficients, bases, weight, geometry)
+    return grad_x, grad_coefficients, grad_bases, grad_weight
+
+
+def _through_channels(
+    operands: blocked.Operands, grad: Tensor, geometry: Geometry, needs_x: bool, needs_weight: bool
+) -> tuple[Tensor, Tensor]:
+    """Gradients of x, ``[N, C, H, W]``, and of the weight, ``[O, C, m]``; an empty tensor for one not needed."""
+    from acda.ops.cpu import whole_loops
+
+    _, out_channels, in_channels, num_atoms = operands.weight.shape
+    x, size = operands.x, operands.x.element_size()
+    grad_nhwc = grad.permute(0, 2, 3, 1)
+    project = operands.weight[0].permute(2, 0, 1).reshape(-1, in_channels).contiguous()
+    slots = _SLOTS * num_threads()
+    grad_x = torch.empty_like(x if needs_x else x[:0])
+    sums = x.new_zeros(slots if needs_weight else 0, in_channels, num_atoms, out_channels)
+    scratch = x.new_empty(num_threads(), whole_loops.RUN * (num_atoms * out_channels + 2 * in_channels))
+    loop = whole_loops.channels_loop(x.dtype == torch.float64, num_atoms)
+    of_image, of_row, of_column = image_strides(x)
+    for inputs in operands.input_blocks(channels=0):
+        outputs = blocked.reach(inputs, geometry, *grad_nhwc.shape[1:3])
+        w = gathered(grad_nhwc, operands.atoms(outputs), inputs, outputs, geometry, out=0)
+        first = inputs.images.start * of_image + inputs.rows.start * of_row + inputs.columns.start * of_column
+        numbers = whole_loops.Channels(
+            in_channels=in_channels,
+            x=x.data_ptr() + first,
+            grad_x=grad_x.data_ptr() + first if needs_x else 0,
+            of_image=of_image,
+            of_row=of_row,
+            weight=project.data_ptr(),
+            sums=sums.data_ptr() if needs_weight else 0,
+            slots=slots,
+            scratch=scratch.data_ptr(),
+            scratch_of_thread=scratch.stride(0) * size,
+        )
+        run(loop, (*w.numbers, *numbers), w.rows, w.columns)
+    grad_weight = sums.sum(0).permute(2, 0, 1).contiguous() if needs_weight else x.new_empty(0)
+    return grad_x.permute(0, 3, 1, 2) if needs_x else x.new_empty(0), grad_weight
+
+
+def _grad_coefficients(
     grad: Tensor, x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, geometry: Geometry
 ) -> Tensor:
-    """Gradient of the coefficients, in their layout; arguments as in :func:`acda.ops.reference.backward`."""
-    from acda.ops.cpu import loops
+    """Gradient of the coefficients, in their layout."""
+    from acda.ops.cpu import whole_loops
 
     out_channels, _, num_atoms = weight.shape
     out = torch.empty_like(coefficients)
     by_pixel = out if out.stride(2) == 1 else out.new_empty(out.permute(0, 3, 4, 1, 2).shape).permute(0, 3, 4, 1, 2)
     project = weight.permute(0, 2, 1).reshape(out_channels, -1).contiguous()
-    grad = grad.permute(0, 2, 3, 1).contiguous()
-    loop = loops.alpha_loop(x.dtype == torch.float64, num_atoms)
     flat = bases.flatten(1)
-    _run(loop, x, by_pixel, flat.t().contiguous(), flat.shape[1], project, None, grad, geometry)
+    loop = whole_loops.alpha_loop(x.dtype == torch.float64, num_atoms)
+    transposed = flat.t().contiguous()
+    _run(loop, x, by_pixel, transposed, flat.shape[1], project, None, grad.permute(0, 2, 3, 1), geometry)
     return out if by_pixel is out else out.copy_(by_pixel)
 
 
@@ -68,19 +146,19 @@ def _run(
     y: Tensor,
     geometry: Geometry,
 ) -> None:
-    """Run a loop of :class:`acda.ops.cpu.loops.Whole`; ``bases``, ``project`` and ``y`` as it wants them."""
-    from acda.ops.cpu import loops
+    """Run a loop of :class:`acda.ops.cpu.whole_loops.Whole`; ``bases``, ``project`` and ``y`` as it wants them."""
+    from acda.ops.cpu import compiling, whole_loops
 
     images, num_atoms, num_bases, rows, columns = coefficients.shape
     x = x.permute(0, 2, 3, 1).contiguous()
     height, width, channels = x.shape[1:]
     size = x.element_size()
-    of_row, of_column = width * channels * size, channels * size
-    scratch = x.new_empty(num_threads(), num_atoms * (taps + loops.GROUP * channels))
+    of_image, of_row, of_column = image_strides(x)
+    scratch = x.new_empty(num_threads(), num_atoms * (taps + compiling.GROUP * channels))
     of_alpha = [stride * size for stride in coefficients.stride()]
     vertical = met_by_outputs(0, rows, height, 0, geometry)
     horizontal = met_by_outputs(0, columns, width, 1, geometry)
-    numbers = loops.Whole(
+    numbers = whole_loops.Whole(
         pixels=images * rows * columns,
         rows=rows,
         columns=columns,
@@ -90,7 +168,7 @@ def _run(
         taps=taps,
         side=geometry.kernel_size,
         x=x.data_ptr(),
-        x_of_image=height * of_row,
+        x_of_image=of_image,
         x_of_row=geometry.dilation[0] * of_row,
         x_of_column=geometry.dilation[1] * of_column,
         alpha=coefficients.data_ptr(),
