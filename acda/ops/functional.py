@@ -10,6 +10,7 @@ from torch import Tensor
 from acda.ops import reference
 from acda.ops.cpu import launch as cpu
 from acda.ops.geometry import Geometry, IntOrPair, odd_square
+from acda.ops.gpu import launch as gpu
 from acda.ops.registration import Operator, register
 
 _log = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ class _Backend(NamedTuple):
 # Fastest first: "auto" takes the first that can run.
 _BACKENDS = {
     "cpu": _Backend(register("cpu", cpu.forward, cpu.backward), cpu.cannot_run),
+    "triton": _Backend(register("triton", gpu.forward, gpu.backward), gpu.cannot_run),
     "reference": _Backend(register("reference", reference.forward, reference.backward), reference.cannot_run),
 }
 _logged: set[str] = set()
@@ -109,7 +111,8 @@ def adaptive_conv2d(
         padding: Zeros on each side, ``"same"`` (stride 1) or ``"valid"``.
         dilation: Pixels between taps.
         groups: Groups of channels; the atoms are shared by all of them.
-        backend: ``"auto"`` for the fastest that can run, or a name: ``"reference"``.
+        backend: ``"auto"`` for the fastest that can run, or a name: ``"cpu"`` (loops compiled by numba), ``"triton"``
+            (an NVIDIA GPU) or ``"reference"`` (plain PyTorch, anywhere).
 
     Returns:
         Output ``[N, O, H_out, W_out]``, channels last in memory, with

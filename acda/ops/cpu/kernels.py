@@ -58,7 +58,7 @@ class Kernels:
             (columns, places[1] * to_column + columns.first * to_tap),
             out.data_ptr(),
         )
-        run(loops.combine_loop(x.dtype == torch.float64, atoms.shape[1]), *sums)
+        run(loops.combine_loop(x.dtype == torch.float64, atoms.shape[1]), *sums, threads=num_threads())
 
     def gather(
         self, grad: Tensor, atoms: Tensor, inputs: Block, outputs: Block, geometry: Geometry, out: Tensor
@@ -67,7 +67,7 @@ class Kernels:
         from acda.ops.cpu import loops
 
         sums = gathered(grad, atoms, inputs, outputs, geometry, out.data_ptr())
-        run(loops.combine_loop(grad.dtype == torch.float64, atoms.shape[1]), *sums)
+        run(loops.combine_loop(grad.dtype == torch.float64, atoms.shape[1]), *sums, threads=num_threads())
 
     def correlate(self, x: Tensor, grad_z: Tensor, outputs: Block, geometry: Geometry, out: Tensor) -> None:
         """Gradient of the atoms."""
@@ -94,6 +94,7 @@ class Kernels:
             numbers,
             rows.table(rows.position * of_row, rows.first * to_tap_row),
             columns.table(columns.position * of_column, columns.first * to_tap),
+            threads=num_threads(),
         )
 
 

@@ -46,16 +46,17 @@ def _openmp() -> "ctypes._FuncPointer | None":
 _parallel = _openmp()
 
 
-def run(loop: int, numbers: Sequence[int], *tables: Table) -> None:
+def run(loop: int, numbers: Sequence[int], *tables: Table, threads: int) -> None:
     """Run a loop to its end.
 
     Args:
         loop: Its address.
         numbers: Its numbers.
         tables: Its tables for rows and columns, ``[length, 3]``.
+        threads: How many run it, at most; scratch memory must suffice for them.
     """
     shared = np.concatenate([np.array((0, 0, *numbers), dtype=np.int64), *(table.ravel() for table in tables)])
-    address, threads = shared.ctypes.data, num_threads()
+    address = shared.ctypes.data
     if threads == 1:
         _Loop(loop)(address)
     elif _parallel is not None:

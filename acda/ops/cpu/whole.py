@@ -67,17 +67,15 @@ def backward(
     needs_x, needs_coefficients, needs_bases, needs_weight = needs
     x = x.contiguous(memory_format=torch.channels_last)
     grad = grad.contiguous(memory_format=torch.channels_last)
-    # That of the bases is rarely asked for.
-    _, _, grad_bases, _ = blocked.backward(
-        kernels, grad, x, coefficients, bases, weight, geometry, groups, [False, False, needs_bases, False]
-    )
-    grad_x, grad_weight = x.new_empty(0), x.new_empty(0)
+    grad_x, grad_coefficients, grad_bases, grad_weight = (x.new_empty(0) for _ in needs)
     if needs_x or needs_weight:
         operands = blocked.Operands(kernels, x, coefficients, bases, weight, groups)
         grad_x, grad_weight = _through_channels(operands, grad, geometry, needs_x, needs_weight)
-    grad_coefficients = x.new_empty(0)
     if needs_coefficients:
         grad_coefficients = _grad_coefficients(grad, x, coefficients, bases, weight, geometry)
+    if needs_bases:  # rarely asked for
+        alone = [False, False, True, False]
+        grad_bases = blocked.backward(kernels, grad, x, coefficients, bases, weight, geometry, groups, alone)[2]
     return grad_x, grad_coefficients, grad_bases, grad_weight
 
 
@@ -91,13 +89,15 @@ def _through_channels(
     x, size = operands.x, operands.x.element_size()
     grad_nhwc = grad.permute(0, 2, 3, 1)
     project = operands.weight[0].permute(2, 0, 1).reshape(-1, in_channels).contiguous()
-    slots = _SLOTS * num_threads()
+    threads = num_threads()
+    slots = _SLOTS * threads
     grad_x = torch.empty_like(x if needs_x else x[:0])
     sums = x.new_zeros(slots if needs_weight else 0, in_channels, num_atoms, out_channels)
-    scratch = x.new_empty(num_threads(), whole_loops.RUN * (num_atoms * out_channels + 2 * in_channels))
+    scratch = x.new_empty(threads, whole_loops.RUN * (num_atoms * out_channels + 2 * in_channels))
     loop = whole_loops.channels_loop(x.dtype == torch.float64, num_atoms)
     of_image, of_row, of_column = image_strides(x)
-    for inputs in operands.input_blocks(channels=0):
+    # Atoms are all that a block keeps; as few as beside W and dz, they stay in the cache while neighbours are read.
+    for inputs in operands.input_blocks(2 * out_channels):
         outputs = blocked.reach(inputs, geometry, *grad_nhwc.shape[1:3])
         w = gathered(grad_nhwc, operands.atoms(outputs), inputs, outputs, geometry, out=0)
         first = inputs.images.start * of_image + inputs.rows.start * of_row + inputs.columns.start * of_column
@@ -113,7 +113,7 @@ def _through_channels(
             scratch=scratch.data_ptr(),
             scratch_of_thread=scratch.stride(0) * size,
         )
-        run(loop, (*w.numbers, *numbers), w.rows, w.columns)
+        run(loop, (*w.numbers, *numbers), w.rows, w.columns, threads=threads)
     grad_weight = sums.sum(0).permute(2, 0, 1).contiguous() if needs_weight else x.new_empty(0)
     return grad_x.permute(0, 3, 1, 2) if needs_x else x.new_empty(0), grad_weight
 
@@ -154,7 +154,8 @@ def _run(
     height, width, channels = x.shape[1:]
     size = x.element_size()
     of_image, of_row, of_column = image_strides(x)
-    scratch = x.new_empty(num_threads(), num_atoms * (taps + compiling.GROUP * channels))
+    threads = num_threads()
+    scratch = x.new_empty(threads, num_atoms * (taps + compiling.GROUP * channels))
     of_alpha = [stride * size for stride in coefficients.stride()]
     vertical = met_by_outputs(0, rows, height, 0, geometry)
     horizontal = met_by_outputs(0, columns, width, 1, geometry)
@@ -189,4 +190,5 @@ def _run(
         numbers,
         vertical.table(vertical.position * of_row, vertical.first * geometry.kernel_size * size),
         horizontal.table(horizontal.position * of_column, horizontal.first * size),
+        threads=threads,
     )
