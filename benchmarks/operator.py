@@ -128,7 +128,7 @@ def candidates(dtype: torch.dtype, device: torch.device) -> dict[str, Candidate]
         device: Where they lie.
 
     Returns:
-        Name → candidate; why a backend is missing is printed.
+        Name → candidate.
     """
     found = {
         # Up to 2.7 l² and 5.1 K were measured.
@@ -136,14 +136,16 @@ def candidates(dtype: torch.dtype, device: torch.device) -> dict[str, Candidate]
         "basis_first": Candidate(basis_first, copies=lambda side: 5 * NUM_BASES * (side // 2)),
         **{name: Candidate(dense, dense=True, channels_last=name.endswith("NHWC")) for name in DENSE},
     }
-    probe = torch.empty(1, 8, 8, 8, dtype=dtype, device=device)
-    for name, backend in _BACKENDS.items():
-        reason = backend.cannot_run(probe)
+    for name, reason in reasons(dtype, device).items():
         if reason is None:
             found[f"acda {name}"] = Candidate(partial(_with_backend, name), ours=True)
-        else:
-            timing.say_once(f"acda {name} cannot run: {reason}")
     return found
+
+
+def reasons(dtype: torch.dtype, device: torch.device) -> dict[str, str | None]:
+    """Why a backend cannot run, None where it can, by its name; fastest first."""
+    probe = torch.empty(1, 8, 8, 8, dtype=dtype, device=device)
+    return {name: backend.cannot_run(probe) for name, backend in _BACKENDS.items()}
 
 
 def prepare(name: str, shape: Shape, dtype: torch.dtype, device: str, kind: str) -> tuple[timing.Run, timing.Run]:
@@ -311,6 +313,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", metavar="PATTERN", help='candidates to measure, such as "acda *"')
     parser.add_argument("--scaling", nargs="*", type=int, metavar="SIDE", help="C=64, l=7 at growing image sides")
     options = records.parse(parser, arguments)
+    for name, reason in reasons(options.dtype, options.device).items():
+        if reason is not None:
+            timing.say_once(f"acda {name} cannot run: {reason}")
     with timing.equal_terms():
         rows = _compare_shapes(options) if options.scaling is None else _scale(options)
     if options.csv is not None:

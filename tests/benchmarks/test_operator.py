@@ -93,10 +93,13 @@ def test_refused_candidate_shows_bytes(tmp_path: Path, monkeypatch: pytest.Monke
     assert not reference["faster_step"]
 
 
-def test_backend_that_cannot_run_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_backend_that_cannot_run_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     backend = functional._BACKENDS["reference"]._replace(cannot_run=lambda x: "needs a fast machine")
     monkeypatch.setitem(functional._BACKENDS, "swift", backend)
     assert "acda swift" not in operator.candidates(torch.float32, CPU)
+    run(tmp_path / "rows.csv", "--shapes", SHAPE, "--only", "acda reference")
     assert "acda swift cannot run: needs a fast machine" in capsys.readouterr().err
 
 
