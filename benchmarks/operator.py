@@ -35,6 +35,8 @@ from benchmarks.forms import (
 
 KINDS = ("forward", "step")
 DENSE = ("conv2d NHWC", "conv2d NCHW")
+# By default; the others are too slow on a GPU for a run of minutes.
+MEASURED = {"cpu": ("*",), "cuda": ("published", "conv2d *", "acda triton")}
 SCALING_SIZES = (128, 256, 512, 1024)
 DEFAULT_SHAPES = {
     "cpu": ("1x256x50x50x7", "4x64x56x56x7", "1x128x96x128x5", "4x64x64x64x3"),
@@ -265,8 +267,8 @@ def _fastest(found: Mapping[str, Candidate]) -> str | None:
 
 def _compare_shapes(options: argparse.Namespace) -> list[records.Row]:
     found = candidates(options.dtype, options.device)
-    if options.only:
-        found = {name: c for name, c in found.items() if any(fnmatch(name, pattern) for pattern in options.only)}
+    patterns = options.only or MEASURED[options.device.type]
+    found = {name: c for name, c in found.items() if any(fnmatch(name, pattern) for pattern in patterns)}
     every: list[records.Row] = []
     for shape in options.shapes or map(Shape.parse, DEFAULT_SHAPES[options.device.type]):
         rows = measure(shape, found, options)
@@ -310,7 +312,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     parser = records.parser("operator", __doc__)
     parser.add_argument("--shapes", nargs="+", type=Shape.parse, help="NxCxHxWxl; default: those that have targets")
-    parser.add_argument("--only", nargs="+", metavar="PATTERN", help='candidates to measure, such as "acda *"')
+    parser.add_argument("--only", nargs="+", metavar="PATTERN", help='candidates, such as "acda *"; default: MEASURED')
     parser.add_argument("--scaling", nargs="*", type=int, metavar="SIDE", help="C=64, l=7 at growing image sides")
     options = records.parse(parser, arguments)
     for name, reason in reasons(options.dtype, options.device).items():

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from acda import adaptive_conv2d
 from acda.ops import functional, reference
+from acda.ops.cpu import kernels, launch
 from acda.ops.geometry import Geometry as PackageGeometry
 from tests.acda.oracle import Geometry
 from tests.acda.problems import random_problem
@@ -148,17 +149,21 @@ class _LargestStorage(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("size", [(20, 20), (4, 100)])
-def test_no_tensor_as_large_as_the_unfolded_input(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The largest tensor is the padded input, an operand or a result, or a chunk, whichever is greater."""
-    chunk = 2**14
-    monkeypatch.setattr(reference, "_BLOCK_ELEMENTS", chunk)
+def test_no_tensor_as_large_as_the_unfolded_input(
+    size: tuple[int, int], backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The largest tensor is the padded input, an operand or a result, or of a block and what surrounds it."""
+    elements = 2**14
+    for module in (reference, kernels):
+        monkeypatch.setattr(module, "_BLOCK_ELEMENTS", elements)
     p = random_problem(in_channels=16, out_channels=16, size=size, kernel_size=7, dtype=torch.float32)
     geometry = PackageGeometry.of(7, p.stride, p.padding, p.dilation)
+    functions = {"reference": reference, "cpu": launch}[backend]
     with _LargestStorage() as largest:
-        y = reference.forward(*p[:5], geometry, 1)
-        grads = reference.backward(torch.ones_like(y), *p[:4], geometry, 1, [True] * 4)
+        y = functions.forward(*p[:5], geometry, 1)
+        grads = functions.backward(torch.ones_like(y), *p[:4], geometry, 1, [True] * 4)
     padded = 2 * 16 * (size[0] + 6) * (size[1] + 6)
-    bound = 4 * max(padded, chunk, *(t.numel() for t in (*p.tensors, y, *grads)))
+    bound = 4 * max(padded, 2 * elements, *(t.numel() for t in (*p.tensors, y, *grads)))
     assert 4 * p.x.numel() <= largest.nbytes <= bound
     assert bound < 49 * 4 * p.x.numel() / 4  # the bound is far below the unfolded input
 
