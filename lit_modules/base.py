@@ -40,6 +40,7 @@ class Task(LightningModule, ABC):
         lr_scheduler: Makes the learning rate schedule from the optimizer; None keeps the rate constant.
         lr_scheduler_interval: Whether the schedule counts epochs or steps.
         compile_network: Compile the network in place with ``torch.compile``, which leaves its state dict as it is.
+        decay_norms_and_biases: Whether weight decay acts on parameters of one dimension too.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Task(LightningModule, ABC):
         lr_scheduler: LRSchedulerCallable | None,
         lr_scheduler_interval: Literal["epoch", "step"],
         compile_network: bool,
+        decay_norms_and_biases: bool = True,
     ) -> None:
         super().__init__()
         # From the command line the hyper-parameters are its configuration, plain YAML values that a checkpoint can
@@ -59,6 +61,7 @@ class Task(LightningModule, ABC):
         self.make_optimizer = optimizer
         self.make_lr_scheduler = lr_scheduler
         self.lr_scheduler_interval = lr_scheduler_interval
+        self.decay_norms_and_biases = decay_norms_and_biases
         if compile_network:
             self.network.compile()
 
@@ -113,7 +116,7 @@ class Task(LightningModule, ABC):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the optimizer and, if there is one, the schedule."""
-        optimizer = self.make_optimizer(self.parameters())
+        optimizer = self.make_optimizer(self.parameters() if self.decay_norms_and_biases else self._parameter_groups())
         if self.make_lr_scheduler is None:
             return optimizer
         scheduler = self.make_lr_scheduler(optimizer)
@@ -121,3 +124,9 @@ class Task(LightningModule, ABC):
         if isinstance(scheduler, ReduceLROnPlateau):
             config["monitor"] = scheduler.monitor
         return {"optimizer": optimizer, "lr_scheduler": config}
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Parameters that weight decay acts on, and those of one dimension, which it leaves alone."""
+        decayed = [parameter for parameter in self.parameters() if parameter.dim() > 1]
+        others = [parameter for parameter in self.parameters() if parameter.dim() <= 1]
+        return [{"params": decayed}, {"params": others, "weight_decay": 0.0}]

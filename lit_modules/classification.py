@@ -8,6 +8,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
+from torchvision.transforms.v2 import MixUp  # type: ignore[import-untyped]
 
 from datamodules.batches import ImageBatch, LabelledBatch
 from lit_modules.base import Stage, StepOutput, Task
@@ -31,12 +32,16 @@ class ClassificationTask(Task):
         lr_scheduler: Makes the schedule from the optimizer; None keeps the rate constant.
         lr_scheduler_interval: Whether the schedule counts epochs or steps.
         compile_network: Compile the network in place.
+        decay_norms_and_biases: Whether weight decay acts on parameters of one dimension too.
+        mixup_alpha: Train on mixtures of two images whose shares are from the Beta(α, α) distribution; 0 for none.
+            Training's error rates then count the image with the larger share.
 
     Raises:
-        ValueError: If ``num_classes`` is below 2 or ``label_smoothing`` outside 0 to 1.
+        ValueError: If ``num_classes`` is below 2, ``label_smoothing`` outside 0 to 1, or ``mixup_alpha`` negative.
 
     Reference:
-        Paper section 4.1, Tables 1 and 2.
+        Paper section 4.1, Tables 1 and 2. Zhang, Cisse, Dauphin, Lopez-Paz, *mixup: Beyond Empirical Risk
+        Minimization*, ICLR 2018.
     """
 
     def __init__(
@@ -48,13 +53,20 @@ class ClassificationTask(Task):
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_scheduler_interval: Literal["epoch", "step"] = "epoch",
         compile_network: bool = False,
+        decay_norms_and_biases: bool = True,
+        mixup_alpha: float = 0.0,
     ) -> None:
         if num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"label_smoothing must be from 0 to 1, got {label_smoothing}")
-        super().__init__(network, optimizer, lr_scheduler, lr_scheduler_interval, compile_network)
+        if mixup_alpha < 0:
+            raise ValueError(f"mixup_alpha must be at least 0, got {mixup_alpha}")
+        super().__init__(
+            network, optimizer, lr_scheduler, lr_scheduler_interval, compile_network, decay_norms_and_biases
+        )
         self.num_classes = num_classes
+        self.mixup = MixUp(alpha=mixup_alpha, num_classes=num_classes) if mixup_alpha else None
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
         ranks = (1, 5) if num_classes > 5 else (1,)
         errors = MetricCollection({f"top{k}_error": ErrorRate(num_classes, k) for k in ranks})
@@ -75,15 +87,19 @@ class ClassificationTask(Task):
 
     def step(self, batch: LabelledBatch, stage: Stage) -> StepOutput:
         """Cross-entropy and error rates of a batch."""
-        logits = self(batch.image)
+        image, label, target = batch.image, batch.label, batch.label
+        if stage == "train" and self.mixup is not None:
+            image, target = self.mixup(image, label)  # target: a probability for each class
+            label = target.argmax(dim=1)
+        logits = self(image)
         if logits.shape[1:] != (self.num_classes,):
             raise ValueError(
                 f"network must give logits of shape [N, num_classes={self.num_classes}], got {list(logits.shape)}"
             )
         metrics: MetricCollection = getattr(self, f"{stage}_metrics")
-        metrics.update(logits, batch.label)
+        metrics.update(logits, label)
         self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=stage == "val", batch_size=len(batch.id))
-        return StepOutput(self.loss(logits, batch.label), logits)
+        return StepOutput(self.loss(logits, target), logits)
 
     def pictures(self, batch: LabelledBatch, prediction: Tensor) -> Iterable[tuple[str, Tensor]]:
         """Misclassified images, each under its true and predicted class."""

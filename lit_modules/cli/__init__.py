@@ -1,4 +1,4 @@
 from lit_modules.cli.cli import CLI
-from lit_modules.cli.errors import UsageError
+from lit_modules.errors import UsageError
 
 __all__ = ["CLI", "UsageError"]

@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from lit_modules.cli import runs
-from lit_modules.cli.errors import UsageError
+from lit_modules.errors import UsageError
 
 
 def find_checkpoint(name: str, root: Path, subcommand: str) -> Path:

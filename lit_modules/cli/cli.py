@@ -21,9 +21,10 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
 
+from lit_modules.callbacks import WarmStart
 from lit_modules.cli import checkpoints, runs
 from lit_modules.cli.callbacks import RunCheckpoint, SaveConfig
-from lit_modules.cli.errors import UsageError, raise_refused
+from lit_modules.cli.errors import raise_refused
 from lit_modules.cli.loggers import default_loggers
 from lit_modules.cli.parser import Parser
 from lit_modules.cli.progress import ProgressLines
@@ -31,11 +32,12 @@ from lit_modules.cli.random_state import RandomState
 from lit_modules.cli.request import read_request
 from lit_modules.cli.resume import ChangedSettings
 from lit_modules.cli.trainer import RunTrainer
+from lit_modules.errors import UsageError
 
 ROOT = "runs"
 # settings of the machine that trained, which need not be the one that evaluates
 MACHINE = ("accelerator", "devices", "num_nodes", "strategy", "plugins")
-ONLY_FIT = (Checkpoint, EarlyStopping, LearningRateMonitor, WeightAveraging)
+ONLY_FIT = (Checkpoint, EarlyStopping, LearningRateMonitor, WarmStart, WeightAveraging)
 # Lightning's warnings about what is meant to be so here, or is its own business
 QUIET = ("Checkpoint directory .* exists and is not empty", ".*treespec, LeafSpec")
 NAME_ONE = "name one: --ckpt_path best, last, a file or a run folder (or opt out: --allow_untrained=true)"

@@ -5,9 +5,7 @@ from typing import NoReturn
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-
-class UsageError(Exception):
-    """Something the user wrote is wrong; its text is shown without a traceback, the exit code is 2."""
+from lit_modules.errors import UsageError
 
 
 def raise_refused(error: Exception) -> NoReturn:

@@ -9,8 +9,8 @@ import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
-from lit_modules.cli.errors import UsageError
 from lit_modules.cli.messages import did_you_mean, shorten
+from lit_modules.errors import UsageError
 
 _UNKNOWN = re.compile(
     r"(?:Subcommand '\w+' does not accept option|Option) '(?P<key>[\w.+]+)'(?: is not accepted)?$"

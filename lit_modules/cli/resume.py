@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from lit_modules.cli.errors import UsageError
+from lit_modules.errors import UsageError
 
 
 class ChangedSettings(Callback):

@@ -171,3 +171,8 @@ def test_a_layer_that_runs_twice_has_two_rows() -> None:
     conv: Any = nn.Conv2d(2, 2, 1)
     rows = cost_by_layer(nn.Sequential(conv, conv), (1, 2, 5, 5))
     assert [row.macs for row in rows] == [25 * 4, 25 * 4]
+
+
+def test_network_that_begins_with_a_view() -> None:
+    rows = cost_by_layer(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), (2, 3, 2, 2))
+    assert [(row.name, row.output_shape, row.macs) for row in rows] == [("1", (2, 5), 2 * 12 * 5)]

@@ -1,0 +1,34 @@
+"""Starts training from the weights of an earlier one."""
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+
+from acda.models import load_weights
+from lit_modules.errors import UsageError
+
+
+class WarmStart(Callback):
+    """Before ``fit``, load what fits of a file's weights into the task's network, and print what did and what did not.
+
+    A run that is resumed does not load them again.
+
+    Args:
+        weights: A checkpoint of any of these trainings, or a state dict such as torchvision's; see
+            :func:`acda.models.load_weights`.
+
+    Raises:
+        UsageError: When ``fit`` starts, if the file is missing, damaged, or fits nothing.
+    """
+
+    def __init__(self, weights: str) -> None:
+        self.weights = weights
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Load them."""
+        if stage != "fit" or trainer.ckpt_path is not None:
+            return
+        try:
+            report = load_weights(pl_module.network, self.weights)  # type: ignore[arg-type]
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        rank_zero_info(str(report))
