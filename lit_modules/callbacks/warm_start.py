@@ -10,7 +10,8 @@ from lit_modules.errors import UsageError
 class WarmStart(Callback):
     """Before ``fit``, load what fits of a file's weights into the task's network, and print what did and what did not.
 
-    A run that is resumed does not load them again.
+    The command line puts it before all other callbacks, which may copy the network, and leaves it out where a run is
+    resumed.
 
     Args:
         weights: A checkpoint of any of these trainings, or a state dict such as torchvision's; see
@@ -25,7 +26,7 @@ class WarmStart(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Load them."""
-        if stage != "fit" or trainer.ckpt_path is not None:
+        if stage != "fit":
             return
         try:
             report = load_weights(pl_module.network, self.weights)  # type: ignore[arg-type]

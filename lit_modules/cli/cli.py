@@ -217,6 +217,10 @@ class CLI(LightningCLI):
         callbacks: list[Callback] = list(given) if isinstance(given, list) else [given]
         if not fit:
             callbacks = [callback for callback in callbacks if not isinstance(callback, ONLY_FIT)]
+        starts = [callback for callback in callbacks if isinstance(callback, WarmStart)]
+        callbacks = [callback for callback in callbacks if callback not in starts]
+        if self.checkpoint_path is None:
+            callbacks = starts + callbacks  # before any that copies the network
         callbacks += self.resuming
         if config["barebones"]:
             return callbacks

@@ -38,17 +38,3 @@ def test_a_file_that_fits_nothing_stops_fit(tmp_path: Path) -> None:
         fit(WarmStart(str(tmp_path / "conv.pt")), tmp_path)
     with pytest.raises(UsageError, match="no such file"):
         fit(WarmStart(str(tmp_path / "none.pt")), tmp_path)
-
-
-def test_a_resumed_run_does_not_load_them_again(weights: Path, tmp_path: Path) -> None:
-    module = task(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), lr=0.0)
-    quiet = {"logger": False, "enable_progress_bar": False, "accelerator": "cpu", "enable_model_summary": False}
-    trainer = Trainer(max_epochs=1, default_root_dir=tmp_path, enable_checkpointing=True, **quiet)
-    trainer.fit(module, TinyData())
-    trainer.save_checkpoint(tmp_path / "run.ckpt")
-    trained = module.network[1].weight.detach().clone()
-    weights.unlink()
-    resumed = task(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), lr=0.0)
-    trainer = Trainer(max_epochs=2, default_root_dir=tmp_path, callbacks=[WarmStart(str(weights))], **quiet)
-    trainer.fit(resumed, TinyData(), ckpt_path=tmp_path / "run.ckpt")
-    assert torch.equal(resumed.network[1].weight, trained)
