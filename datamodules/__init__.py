@@ -5,6 +5,7 @@ from datamodules.cifar import CIFAR10DataModule, CIFAR100DataModule
 from datamodules.digits import DigitsDataModule
 from datamodules.errors import DataError
 from datamodules.patterns import PatternsDataModule
+from datamodules.textures import TexturesDataModule
 
 __all__ = [
     "CIFAR10DataModule",
@@ -13,4 +14,5 @@ __all__ = [
     "DigitsDataModule",
     "ImageDataModule",
     "PatternsDataModule",
+    "TexturesDataModule",
 ]

@@ -27,6 +27,8 @@ class AdResNet(nn.Module):
         dynamic_depths: Blocks in each of the last two.
         widths: Of the blocks of each stage, before what a bottleneck expands.
         kernel_sizes: Sides of the filters in the last two stages, odd.
+        small_images: Begin with a 3×3 convolution and no pooling, as is usual for images of some ten pixels: feature
+            maps are then 4 times as large on each side.
 
     Shape:
         Image ``[N, in_channels, H, W]``; logits ``[N, num_classes]``, or features ``[N, feature_channels, ⌈H/32⌉,
@@ -52,6 +54,7 @@ class AdResNet(nn.Module):
         dynamic_depths: Sequence[int] = (2, 2),
         widths: Sequence[int] = (64, 128, 128, 256),
         kernel_sizes: Sequence[int] = (7, 5),
+        small_images: bool = False,
     ) -> None:
         super().__init__()
         if plain_block not in _PLAIN:
@@ -66,10 +69,11 @@ class AdResNet(nn.Module):
             if len(values) != length:
                 raise ValueError(f"{name} must have {length} numbers, got {list(values)}")
         plain, stem = _PLAIN[plain_block], widths[0]
-        self.conv1 = nn.Conv2d(in_channels, stem, 7, 2, 3, bias=False)
+        side, stride = (3, 1) if small_images else (7, 2)
+        self.conv1 = nn.Conv2d(in_channels, stem, side, stride, side // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.maxpool = nn.Identity() if small_images else nn.MaxPool2d(3, 2, 1)
         first, second = (width * plain.expansion for width in widths[:2])
         third, fourth = (2 * width for width in widths[2:])
         self.layer1 = _plain_stage(plain, stem, widths[0], plain_depths[0], stride=1)

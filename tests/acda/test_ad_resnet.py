@@ -72,6 +72,10 @@ def test_features_are_rounded_up_thirty_seconds_of_the_image() -> None:
     assert network(torch.randn(1, 3, 65, 100)).shape == (1, 32, 3, 4)
 
 
+def test_features_of_small_images_are_four_times_as_large() -> None:
+    assert small(None, small_images=True)(torch.randn(1, 3, 8, 17)).shape == (1, 32, 1, 3)
+
+
 def test_plain_convolutions_in_their_place_are_drawn_like_the_others() -> None:
     torch.manual_seed(0)
     network = ad_resnet_s(num_classes=3, conv=nn.Conv2d)
