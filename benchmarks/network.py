@@ -3,12 +3,14 @@
 ``python -m benchmarks.network --csv benchmarks/results/network.csv``
 ``python -m benchmarks.network --device cuda --dtype bfloat16 --batch 256 --size 224``
 
+Networks are Ad-ResNet-s with plain convolutions, with ACDA and with per-pixel dynamic filters (paper Table 7), and a
+ResNet-18 with large filters, converted.
+
 A step is forward, cross entropy, backward and SGD with momentum, channels last; in other dtypes than float32 under
 autocast. The output of every adaptive layer is checked against the float64 truth beforehand.
 """
 
 import argparse
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -17,8 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acda import ACDAConv2d, convert_conv2d
+from acda import ACDAConv2d, DynamicFilterConv2d, convert_conv2d
 from acda.analysis import cost
+from acda.models import ad_resnet_s
 from benchmarks import records, timing
 from benchmarks.forms import published, verdict
 
@@ -38,24 +41,39 @@ _HEADINGS = {
 }
 
 
-def _resnet18() -> dict[str, nn.Module]:
+def _plain_resnet18() -> nn.Module:
     """ResNet-18 of torchvision with 7×7 filters in layer3 and 5×5 in layer4, as Ad-ResNet has them."""
     from torchvision.models import resnet18  # type: ignore[import-untyped]  # only this benchmark needs it
 
-    plain = resnet18(num_classes=NUM_CLASSES)
+    plain: nn.Module = resnet18(num_classes=NUM_CLASSES)
     for stage, side in ((plain.layer3, 7), (plain.layer4, 5)):
-        for block in stage:
+        for block in stage:  # type: ignore[union-attr]
             for name in ("conv1", "conv2"):
                 conv = getattr(block, name)
                 size = (conv.in_channels, conv.out_channels, side, conv.stride, side // 2)
                 setattr(block, name, nn.Conv2d(*size, bias=False))
-    adaptive = copy.deepcopy(plain)
-    convert_conv2d(adaptive, names=["layer3.*.conv?", "layer4.*.conv?"])
-    return {"plain": plain, "acda": adaptive}
+    return plain
 
 
-# Name → the network with each convolution, "plain" first.
-NETWORKS: dict[str, Callable[[], Mapping[str, nn.Module]]] = {"resnet18": _resnet18}
+def _adaptive_resnet18() -> nn.Module:
+    return convert_conv2d(_plain_resnet18(), names=["layer3.*.conv?", "layer4.*.conv?"]).model
+
+
+# Name → how to build the network with each convolution, "plain" first.
+NETWORKS: dict[str, Mapping[str, Callable[[], nn.Module]]] = {
+    "ad_resnet_s": {
+        "plain": partial(ad_resnet_s, NUM_CLASSES, conv=nn.Conv2d),
+        "acda": partial(ad_resnet_s, NUM_CLASSES),
+        "dfn": partial(ad_resnet_s, NUM_CLASSES, conv=DynamicFilterConv2d),
+    },
+    "resnet18": {"plain": _plain_resnet18, "acda": _adaptive_resnet18},
+}
+# Paper Table 7, ImageNet on four GPUs: parameters in millions, memory, seconds of an iteration.
+PAPER = {
+    "plain": (4.60, "3.7 GB × 4", "0.53"),
+    "dfn": (2.32, "out of memory", "-"),
+    "acda": (2.28, "4.6 GB × 4", "0.46"),
+}
 
 
 class Setup(NamedTuple):
@@ -67,11 +85,32 @@ class Setup(NamedTuple):
     dtype: torch.dtype
     device: str
 
-    def build(self) -> dict[str, nn.Module]:
-        """The networks, in training mode."""
+    def build(self, convolution: str) -> nn.Module:
+        """The network with a convolution, in training mode."""
         torch.manual_seed(0)
-        built = NETWORKS[self.network]().items()
-        return {name: net.to(self.device).to(memory_format=torch.channels_last).train() for name, net in built}
+        network = NETWORKS[self.network][convolution]().to(self.device)
+        return network.to(memory_format=torch.channels_last).train()
+
+    def outline(self, convolution: str) -> nn.Module:
+        """The same on the meta device, without memory."""
+        with torch.device("meta"):
+            return NETWORKS[self.network][convolution]()
+
+    def least_bytes(self, convolution: str) -> int:
+        """Parameters with gradients and momentum, and per-pixel filters with their gradients, where there are any."""
+        outline = self.outline(convolution)
+        filters: list[int] = []
+
+        def count(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            assert isinstance(layer, DynamicFilterConv2d)
+            filters.append(layer.filter_bytes(inputs[0].shape) * self.dtype.itemsize // 4)
+
+        for layer in outline.modules():
+            if isinstance(layer, DynamicFilterConv2d):
+                layer.register_forward_pre_hook(count)
+        with torch.no_grad():
+            outline(torch.empty(self.batch, 3, self.size, self.size, device="meta"))
+        return 3 * sum(p.numel() * p.element_size() for p in outline.parameters()) + 2 * sum(filters)
 
     def autocast(self) -> torch.autocast:
         """Autocast where the dtype is not float32."""
@@ -102,7 +141,7 @@ def _optimizer(net: nn.Module) -> torch.optim.Optimizer:
 
 def prepare(setup: Setup, convolution: str) -> tuple[timing.Run, timing.Run]:
     """A network's step, and the same for two small images; for :func:`timing.peak_extra_mib`."""
-    net = setup.build()[convolution]
+    net = setup.build(convolution)
     optimizer = _optimizer(net)
     batch, size = _TINY
     tiny = setup._replace(batch=batch, size=size).step(net, optimizer)
@@ -147,14 +186,17 @@ def measure(setup: Setup, options: argparse.Namespace) -> list[records.Row]:
     Returns:
         A row for each; one that is wrong has no time.
     """
-    nets = setup.build()
-    status = {name: check(setup, net) for name, net in nets.items()}
+    names = NETWORKS[setup.network]
+    refused = {name: timing.refusal(setup.least_bytes(name), options.device) for name in names}
+    status = {name: reason for name, reason in refused.items() if reason is not None}
+    nets = {name: setup.build(name) for name in names if name not in status}
+    status |= {name: check(setup, net) for name, net in nets.items()}
     shape = (1, 3, setup.size, setup.size)
-    costs = {name: cost(net.eval(), shape) for name, net in nets.items()}
+    costs = {name: cost(setup.outline(name).eval(), shape) for name in names}
     runs = {name: setup.step(net.train(), _optimizer(net)) for name, net in nets.items() if status[name] == "ok"}
     times = timing.columns({"step": runs}, options.rounds, options.device)
     rows = []
-    for name in nets:
+    for name in names:
         row: records.Row = {**records.setting(options), "network": setup.network, "convolution": name}
         row |= {"batch": setup.batch, "size": setup.size, "status": status[name]}
         row |= {"parameters": costs[name].parameters, "macs": costs[name].macs, **times.get(name, {})}
@@ -186,6 +228,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             setup = Setup(network, options.batch, options.size, options.dtype, options.device.type)
             rows += measure(setup, options)
     print(records.table(rows, _HEADINGS))
+    print("\nPaper, Table 7 (a network of other widths): parameters, memory, time of an iteration")
+    for name, (millions, memory, seconds) in PAPER.items():
+        print(f"{name:5}  {millions:.2f} M  {memory}  {seconds} s")
     if options.csv is not None:
         records.write(options.csv, rows)
 

@@ -6,24 +6,25 @@ import pytest
 import torch
 from torch import nn
 
-from acda import ACDAConv2d, convert_conv2d
-from benchmarks import network
+from acda import ACDAConv2d, DynamicFilterConv2d, convert_conv2d
+from benchmarks import network, timing
 from benchmarks.network import Setup
 from tests.benchmarks import rows_of
 
 
-def small() -> dict[str, nn.Module]:
-    def make() -> nn.Module:
-        conv = nn.Conv2d(8, 8, 5, stride=2, padding=2, bias=False)
-        head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, network.NUM_CLASSES))
-        return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), conv, *head)
+def plain() -> nn.Module:
+    conv = nn.Conv2d(8, 8, 5, stride=2, padding=2, bias=False)
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, network.NUM_CLASSES))
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), conv, *head)
 
-    return {"plain": make(), "acda": convert_conv2d(make(), names="3").model}
+
+def adaptive() -> nn.Module:
+    return convert_conv2d(plain(), names="3").model
 
 
 @pytest.fixture(autouse=True)
 def only_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(network.NETWORKS, "small", small)
+    monkeypatch.setitem(network.NETWORKS, "small", {"plain": plain, "acda": adaptive})
 
 
 def run(path: Path, *arguments: str) -> dict[str, dict[str, str]]:
@@ -41,8 +42,8 @@ def test_rows_and_ratios(dtype: str, tmp_path: Path, capsys: pytest.CaptureFixtu
         ratio = float(row["step_ms"]) / float(rows["plain"]["step_ms"])
         assert float(row["plain_step"]) == pytest.approx(ratio, rel=1e-6)
         assert float(row["images_per_s"]) == pytest.approx(2e3 / float(row["step_ms"]), rel=1e-6)
-    plain = 8 * 27 + 8 + 16 + 8 * 8 * 25 + 8 * 1000 + 1000
-    assert int(rows["plain"]["parameters"]) == plain
+    numbers = 8 * 27 + 8 + 16 + 8 * 8 * 25 + 8 * 1000 + 1000
+    assert int(rows["plain"]["parameters"]) == numbers
     assert int(rows["plain"]["macs"]) == 144 * 8 * 27 + 36 * 8 * 8 * 25 + 8 * 1000
 
 
@@ -58,7 +59,7 @@ def test_step_trains() -> None:
     run_step, warm_up = network.prepare(Setup("small", 2, 12, torch.float32, "cpu"), "acda")
     assert warm_up() is None and run_step() is None
     setup = Setup("small", 2, 12, torch.float32, "cpu")
-    net = setup.build()["acda"]
+    net = setup.build("acda")
     weights = [parameter for parameter in net.parameters() if parameter.dim() > 1]
     before = [weight.clone() for weight in weights]
     setup.step(net, network._optimizer(net))()
@@ -66,7 +67,7 @@ def test_step_trains() -> None:
 
 
 def test_resnet18_has_large_filters_of_both_kinds() -> None:
-    nets = network.NETWORKS["resnet18"]()
+    nets = {name: build() for name, build in network.NETWORKS["resnet18"].items()}
     sides = {}
     for name, net in nets.items():
         kinds = (nn.Conv2d, ACDAConv2d) if name == "plain" else ACDAConv2d
@@ -79,3 +80,20 @@ def test_resnet18_has_large_filters_of_both_kinds() -> None:
             assert net.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 1000)
     assert sides["plain"] == sides["acda"] and len(sides["plain"]) == 8
     assert [side[0] for side, _, _ in sides["plain"].values()] == [7] * 4 + [5] * 4
+
+
+def test_per_pixel_filters_are_refused_with_their_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """N·O·C·l²·H·W numbers and as many gradients, and three times the parameters, more than there is."""
+
+    def dynamic() -> nn.Module:
+        return nn.Sequential(DynamicFilterConv2d(3, 2, 5, padding=2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    monkeypatch.setitem(network.NETWORKS, "small", {"plain": plain, "dfn": dynamic})
+    numbers = sum(p.numel() for p in dynamic().parameters())
+    needed = 4 * (3 * numbers + 2 * 2 * 2 * 3 * 25 * 12 * 12)
+    assert Setup("small", 2, 12, torch.float32, "cpu").least_bytes("dfn") == needed
+    monkeypatch.setattr(timing, "available_bytes", lambda device: needed - 1)
+    row = run(tmp_path / "rows.csv", "--dtype", "float32")["dfn"]
+    assert row["status"].startswith(f"refused: needs {needed / 2**30:.3g} GiB")
+    assert not row["step_ms"]
+    assert int(row["parameters"]) == numbers
