@@ -2,13 +2,30 @@
 
 from acda import analysis, models
 from acda.bases import basis_scales, fourier_bessel_bases, identity_bases
-from acda.layers import ACDAConv2d, Conversion, ConvFactory, convert_conv2d
+from acda.layers import (
+    ACDAConv2d,
+    CondConv2d,
+    Conversion,
+    ConvFactory,
+    DDFConv2d,
+    DeformConv2d,
+    DynamicConv2d,
+    DynamicFilterConv2d,
+    Involution2d,
+    convert_conv2d,
+)
 from acda.ops import adaptive_conv2d
 
 __all__ = [
     "ACDAConv2d",
+    "CondConv2d",
     "ConvFactory",
     "Conversion",
+    "DDFConv2d",
+    "DeformConv2d",
+    "DynamicConv2d",
+    "DynamicFilterConv2d",
+    "Involution2d",
     "adaptive_conv2d",
     "analysis",
     "basis_scales",

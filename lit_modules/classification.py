@@ -13,6 +13,7 @@ from torchvision.transforms.v2 import MixUp  # type: ignore[import-untyped]
 from datamodules.batches import ImageBatch, LabelledBatch
 from lit_modules.base import Stage, StepOutput, Task
 from lit_modules.callbacks import ClassificationReport, ClassPredictions
+from lit_modules.errors import UsageError
 from lit_modules.metrics import ErrorRate
 from lit_modules.pictures import grey, row
 
@@ -80,6 +81,18 @@ class ClassificationTask(Task):
         datamodule = getattr(self.trainer, "datamodule", None)
         names: list[str] = getattr(datamodule, "class_names", [str(i) for i in range(self.num_classes)])
         return names
+
+    def setup(self, stage: str) -> None:
+        """Make sure that there are as many classes as in the data.
+
+        Raises:
+            UsageError: If there are not.
+        """
+        if len(self.class_names) != self.num_classes:
+            raise UsageError(
+                f"num_classes={self.num_classes}, but the data has {len(self.class_names)} classes: set "
+                "--model.init_args.num_classes, and that of the network, to as many"
+            )
 
     def default_callbacks(self) -> list[Callback]:
         """Write results of test and predict."""

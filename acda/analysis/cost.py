@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from acda.layers import ACDAConv2d
+from acda.layers.comparator import Comparator
 
 
 def conv2d_macs(in_channels: int, out_channels: int, kernel_size: int, height: int, width: int) -> int:
@@ -125,7 +126,7 @@ class LayerCost:
 
 
 def cost_by_layer(
-    model: nn.Module, input_shape: Sequence[int], leaves: tuple[type[nn.Module], ...] = (ACDAConv2d,)
+    model: nn.Module, input_shape: Sequence[int], leaves: tuple[type[nn.Module], ...] = (ACDAConv2d, Comparator)
 ) -> list[LayerCost]:
     """Multiply-accumulates and parameters of each layer of a network, in the order in which they run.
 

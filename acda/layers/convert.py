@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from acda.layers.acda import ACDAConv2d
+from acda.layers.comparator import Comparator
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def _unsuited(conv: nn.Conv2d) -> str | None:
 def _convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
     """Convolutions by name, shared ones under each of their names, without those inside adaptive layers."""
     modules = dict(model.named_modules(remove_duplicate=False))
-    adaptive = [f"{name}." if name else "" for name, module in modules.items() if isinstance(module, ACDAConv2d)]
+    kinds = (ACDAConv2d, Comparator)
+    adaptive = [f"{name}." if name else "" for name, module in modules.items() if isinstance(module, kinds)]
     return {
         name: module
         for name, module in modules.items()

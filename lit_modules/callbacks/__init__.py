@@ -4,9 +4,11 @@ from lit_modules.callbacks.coefficient_maps import CoefficientMaps
 from lit_modules.callbacks.cost_summary import CostSummary
 from lit_modules.callbacks.map_predictions import MapPredictions
 from lit_modules.callbacks.picture_logger import PictureLogger
+from lit_modules.callbacks.temperature import AnnealTemperature
 from lit_modules.callbacks.warm_start import WarmStart
 
 __all__ = [
+    "AnnealTemperature",
     "ClassPredictions",
     "ClassificationReport",
     "CoefficientMaps",

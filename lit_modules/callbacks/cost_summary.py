@@ -7,7 +7,6 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from acda import ACDAConv2d
 from acda.analysis import cost, cost_by_layer
 
 
@@ -28,17 +27,19 @@ class CostSummary(Callback):
             return
         self._printed = True
         network: nn.Module = pl_module.network  # type: ignore[assignment]
-        shape = (1, *batch.image.shape[1:])
-        total = cost(network, shape)
-        table = Table(title=f"{type(network).__name__} on {'×'.join(map(str, shape))}", title_justify="left")
+        image = batch.image.shape[1:]
+        two = (2, *image)  # BatchNorm refuses to train on one image once its feature map has shrunk to a pixel
+        total = cost(network, two)
+        table = Table(title=f"{type(network).__name__} on {'×'.join(map(str, (1, *image)))}", title_justify="left")
         table.add_column("layer")
         table.add_column("output")
         table.add_column("parameters", justify="right")
         table.add_column("MACs", justify="right")
         if self.by_layer:
-            for r in cost_by_layer(network, shape, (ACDAConv2d,)):
-                output = "×".join(map(str, r.output_shape))
-                table.add_row(f"{r.name} ({r.layer})", output, f"{r.parameters:,}", f"{r.macs:,}")
+            for r in cost_by_layer(network, two):
+                output = "×".join(map(str, (1, *r.output_shape[1:])))
+                table.add_row(f"{r.name} ({r.layer})", output, f"{r.parameters:,}", f"{r.macs // 2:,}")
             table.add_section()
-        table.add_row("total", f"{total.saved_bytes:,} bytes for backward", f"{total.parameters:,}", f"{total.macs:,}")
+        kept = f"{total.saved_bytes // 2:,} bytes for backward"
+        table.add_row("total", kept, f"{total.parameters:,}", f"{total.macs // 2:,}")
         Console().print(table)

@@ -10,7 +10,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from acda import ACDAConv2d, Conversion, convert_conv2d
+from acda import ACDAConv2d, Conversion, DeformConv2d, convert_conv2d
 
 
 class UNet(nn.Module):
@@ -275,3 +275,10 @@ def test_report_sums_parameters() -> None:
     assert first.endswith(f"{before} → {after:,} parameters")
     assert kept == "kept 1: 1×1 kernel has no neighbours to adapt to"
     assert total == f"1 replaced ({before} → {after:,} parameters), 1 kept"
+
+
+def test_convolutions_inside_other_adaptive_layers_are_left_alone() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), DeformConv2d(4, 4, 3))
+    assert names(convert_conv2d(model)) == ["0"]
+    assert isinstance(model[1], DeformConv2d)
+    assert not adaptive(model[1])

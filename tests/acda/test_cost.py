@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from acda import ACDAConv2d, adaptive_conv2d
+from acda import ACDAConv2d, CondConv2d, DeformConv2d, adaptive_conv2d
 from acda.analysis import Cost, acda_macs, conv2d_macs, cost, cost_by_layer, generator_macs
 
 TABLE_6 = {
@@ -176,3 +176,12 @@ def test_a_layer_that_runs_twice_has_two_rows() -> None:
 def test_network_that_begins_with_a_view() -> None:
     rows = cost_by_layer(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), (2, 3, 2, 2))
     assert [(row.name, row.output_shape, row.macs) for row in rows] == [("1", (2, 5), 2 * 12 * 5)]
+
+
+def test_comparators_are_one_row_each() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), CondConv2d(4, 4, 3), DeformConv2d(4, 2, 3))
+    rows = cost_by_layer(network, (1, 3, 9, 9))
+    assert [row.layer for row in rows] == ["Conv2d", "CondConv2d", "DeformConv2d"]
+    total = cost(network, (1, 3, 9, 9))
+    assert sum(row.macs for row in rows) == total.macs
+    assert sum(row.parameters for row in rows) == total.parameters

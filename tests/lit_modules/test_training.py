@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from datamodules.batches import LabelledBatch
 from lit_modules import ClassificationTask
+from lit_modules.errors import UsageError
 from lit_modules.schedules import WarmupCosineLR
 
 
@@ -32,11 +33,11 @@ def task(network: nn.Module, lr: float = 0.1, **options: Any) -> ClassificationT
     return ClassificationTask(network, 3, optimizer=lambda p: torch.optim.SGD(p, lr, weight_decay=0.5), **options)
 
 
-def fit(module: ClassificationTask) -> None:
+def fit(module: ClassificationTask, data: LightningDataModule | None = None) -> None:
     Trainer(
         max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",
         enable_model_summary=False,
-    ).fit(module, TinyData())  # fmt: skip
+    ).fit(module, data or TinyData())  # fmt: skip
 
 
 def test_weight_decay_leaves_norms_and_biases_alone() -> None:
@@ -96,6 +97,14 @@ def test_mixup_is_for_training_alone() -> None:
     assert torch.equal(module.network.seen[0], batch.image)
     with pytest.raises(ValueError, match="mixup_alpha must be at least 0, got -1"):
         task(Recorder(), mixup_alpha=-1)
+
+
+def test_another_number_of_classes_than_in_the_data_is_refused() -> None:
+    class FourClasses(TinyData):
+        class_names = ("a", "b", "c", "d")
+
+    with pytest.raises(UsageError, match="num_classes=3, but the data has 4 classes"):
+        fit(task(Recorder()), FourClasses())
 
 
 def test_mixup_trains() -> None:
