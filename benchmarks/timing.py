@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from acda.layers.memory import available_bytes
 from benchmarks import records
 
 Run = Callable[[], object]
@@ -157,16 +158,6 @@ def columns(runs: Mapping[str, Mapping[str, Run]], rounds: int, device: torch.de
         for name in candidates:
             rows[name] |= summary(kind, seconds[name]) if name in seconds else {"status": OUT_OF_MEMORY}
     return rows
-
-
-def available_bytes(device: torch.device) -> int | None:
-    """Memory that a process can still get on a device, or None where the system does not say."""
-    if device.type == "cuda":
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(torch.cuda.mem_get_info(device)[0]) + cached
-    info = Path("/proc/meminfo")
-    lines = info.read_text(encoding="ascii").splitlines() if info.exists() else []
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
 
 
 def refusal(needed: int, device: torch.device) -> str | None:
