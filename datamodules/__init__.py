@@ -4,6 +4,7 @@ from datamodules.base import ImageDataModule
 from datamodules.cifar import CIFAR10DataModule, CIFAR100DataModule
 from datamodules.digits import DigitsDataModule
 from datamodules.errors import DataError
+from datamodules.imagenet import ImageNetDataModule
 from datamodules.patterns import PatternsDataModule
 from datamodules.textures import TexturesDataModule
 
@@ -13,6 +14,7 @@ __all__ = [
     "DataError",
     "DigitsDataModule",
     "ImageDataModule",
+    "ImageNetDataModule",
     "PatternsDataModule",
     "TexturesDataModule",
 ]

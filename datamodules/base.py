@@ -105,7 +105,8 @@ class ImageDataModule(LightningDataModule, ABC):
         """Shuffled, augmented batches of the training split."""
         samples = self._samples("train")
         on_each_device = math.ceil(len(samples) / self._world_size)
-        single_left = self.batch_size > 1 and on_each_device > 1 and on_each_device % self.batch_size == 1
+        in_batch = self.device_batch_size
+        single_left = in_batch > 1 and on_each_device > 1 and on_each_device % in_batch == 1
         return shuffled_loader(samples, drop_last=single_left, **self._loading)
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -119,6 +120,11 @@ class ImageDataModule(LightningDataModule, ABC):
     def predict_dataloader(self) -> DataLoader[Any]:
         """Batches to predict, in order."""
         return self._in_order("predict")
+
+    @property
+    def device_batch_size(self) -> int:
+        """Samples in a batch on each device."""
+        return self.batch_size
 
     def _in_order(self, split: str) -> DataLoader[Any]:
         samples = self._samples(split)
@@ -151,7 +157,7 @@ class ImageDataModule(LightningDataModule, ABC):
     @property
     def _loading(self) -> dict[str, Any]:
         return {
-            "batch_size": self.batch_size,
+            "batch_size": self.device_batch_size,
             "num_workers": self.num_workers,
             "persistent_workers": self.num_workers > 0,
             "pin_memory": torch.cuda.is_available(),

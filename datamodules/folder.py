@@ -9,7 +9,7 @@ from torch import Tensor
 from datamodules.batches import ImageBatch
 from datamodules.errors import DataError
 from datamodules.readers import Pixels, read_image
-from datamodules.samples import SampleSet
+from datamodules.samples import SampleSet, alone
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 """Suffixes of the files that are taken for images, in any case."""
@@ -83,4 +83,4 @@ class ImageFolder(SampleSet[ImageBatch]):
         """One image, as a batch of one."""
         path = self._paths[index]
         image = self._transform(read_image(path, self._grey))
-        return ImageBatch(image[None], [path.relative_to(self._folder).as_posix()])
+        return ImageBatch(alone(image), [path.relative_to(self._folder).as_posix()])

@@ -46,6 +46,19 @@ def join(batches: Sequence[Batch]) -> Batch:
     return type(batches[0])._make(fields)
 
 
+def alone(image: Tensor) -> Tensor:
+    """Make a batch of one image, of the layout in memory that the image has.
+
+    Args:
+        image: ``[C, H, W]``.
+
+    Returns:
+        ``[1, C, H, W]``, of the same memory. Unlike those of ``image[None]`` its strides tell whether channels lie
+        last, so :func:`join` keeps them there.
+    """
+    return image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
+
+
 class LabelledArrays(SampleSet[LabelledBatch]):
     """Labelled images held in memory, or a part of them.
 
@@ -79,4 +92,4 @@ class LabelledArrays(SampleSet[LabelledBatch]):
         """The image at a position of this part, as a batch of one."""
         source = self._indices[index]
         image = self._transform(self._images[source])
-        return LabelledBatch(image[None], self._labels[source : source + 1], [self._name.format(source)])
+        return LabelledBatch(alone(image), self._labels[source : source + 1], [self._name.format(source)])

@@ -33,7 +33,8 @@ def grain(side: int, wavelength: float, generator: np.random.Generator) -> Map:
     radius = np.hypot(frequency[:, None], frequency)
     ring = (radius * wavelength >= 1 / _HALF_BAND) & (radius * wavelength <= _HALF_BAND)
     noise = np.fft.ifft2(np.fft.fft2(generator.standard_normal((side, side))) * ring).real
-    return ((noise - noise.mean()) / noise.std()).astype(np.float32)
+    image: Map = ((noise - noise.mean()) / noise.std()).astype(np.float32)
+    return image
 
 
 class _Textures(SampleSet[LabelledBatch]):

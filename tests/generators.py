@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from scipy.io import savemat
 
 Pixels = npt.NDArray[np.uint8]
 ImageFiles = tuple[Path, dict[str, Pixels]]
@@ -132,3 +133,80 @@ def write_images(folder: Path, seed: int = 0) -> dict[str, Pixels]:
     for name in ("notes.txt", ".hidden.png", "sub/image.png.bak"):
         (folder / name).write_bytes(b"not an image")
     return expected
+
+
+IMAGENET_CLASSES = {
+    "n01440764": "tench, Tinca tinca",
+    "n02012849": "crane",
+    "n02123045": "tabby, tabby cat",
+    "n03126707": "crane",
+    "n07753592": "banana",
+}
+"""Words of the classes that :func:`write_imagenet` writes, by WordNet ID; two share theirs, as in ImageNet."""
+
+# As published, ILSVRC2012_IDs do not follow the order of the WordNet IDs.
+_IMAGENET_IDS = {"n01440764": 2, "n02012849": 5, "n02123045": 1, "n03126707": 3, "n07753592": 4}
+
+
+def write_imagenet(root: Path, raw_val: bool = False, seed: int = 0, train: int = 5, val: int = 2) -> Path:
+    """Write an ImageNet of five classes; returns ``root``.
+
+    Images are from 30 × 20 to 90 × 60 pixels, upright or not. Of the training images of the first class one each is
+    grey, CMYK, a PNG whose suffix is ``.JPEG``, and noted by a camera to be turned.
+
+    Args:
+        root: Where to write ``train/`` and ``val/``.
+        raw_val: Write validation images as published, with the development kit extracted, instead of in class folders.
+        seed: What the images depend on.
+        train: Training images of the first class; each further class has one more.
+        val: The same for validation.
+    """
+    random = np.random.RandomState(seed)
+    for position, wnid in enumerate(IMAGENET_CLASSES):
+        (root / "train" / wnid).mkdir(parents=True)
+        for number in range(train + position):
+            _write_photograph(root / "train" / wnid / f"{wnid}_{number}.JPEG", position, number, random)
+    labels = random.permutation(np.repeat(np.arange(5), val + np.arange(5)))
+    for number, position in enumerate(labels, 1):
+        wnid = list(IMAGENET_CLASSES)[position]
+        folder = root / "val" if raw_val else root / "val" / wnid
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_photograph(folder / f"ILSVRC2012_val_{number:08d}.JPEG", position, number, random)
+    if raw_val:
+        write_devkit(root, [_IMAGENET_IDS[list(IMAGENET_CLASSES)[position]] for position in labels])
+    return root
+
+
+def write_devkit(root: Path, ground_truth: list[int]) -> Path:
+    """Write ImageNet's development kit, extracted, for the classes of :func:`write_imagenet`; returns its folder."""
+    fields = ("ILSVRC2012_ID", "WNID", "words", "gloss", "num_children", "children", "wordnet_height")
+    rows = [
+        (number, wnid, IMAGENET_CLASSES[wnid], f"what a {wnid} is", 0, np.zeros((1, 0)), 0)
+        for wnid, number in sorted(_IMAGENET_IDS.items(), key=lambda item: item[1])
+    ]
+    rows.append((6, "n00001740", "entity", "that which exists", 5, np.array([[1, 2, 3, 4, 5]]), 1))
+    synsets = np.empty((len(rows), 1), [(field, object) for field in (*fields, "num_train_images")])
+    for position, row in enumerate(rows):
+        synsets[position, 0] = (*row, 1300 if row[4] == 0 else 0)
+    folder = root / "ILSVRC2012_devkit_t12" / "data"
+    folder.mkdir(parents=True)
+    savemat(folder / "meta.mat", {"synsets": synsets})
+    lines = "".join(f"{number}\n" for number in ground_truth)
+    (folder / "ILSVRC2012_validation_ground_truth.txt").write_text(lines)
+    return folder.parent
+
+
+def _write_photograph(path: Path, position: int, number: int, random: np.random.RandomState) -> None:
+    """Noise around a colour that depends on the class; the first class has one image of each unusual kind."""
+    shape = random.randint(20, 61), random.randint(30, 91)
+    height, width = shape if number % 2 else shape[::-1]
+    colour = np.random.RandomState(position).randint(60, 196, 3)
+    image = Image.fromarray((colour + random.randint(-40, 40, (height, width, 1))).astype(np.uint8))
+    kind = number % 5 if position == 0 else 0
+    if kind == 3:
+        image.save(path, "PNG")
+        return
+    exif = Image.Exif()
+    if kind == 4:
+        exif[0x0112] = 6
+    image.convert({1: "L", 2: "CMYK"}.get(kind, "RGB")).save(path, "JPEG", quality=95, exif=exif)

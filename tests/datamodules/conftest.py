@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.generators import ImageFiles, write_cifar10, write_cifar100, write_images
+from tests.generators import ImageFiles, write_cifar10, write_cifar100, write_imagenet, write_images
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +21,15 @@ def odd_images(tmp_path_factory: pytest.TempPathFactory) -> ImageFiles:
     """A folder of images of all kinds, and what they read as; not to be changed."""
     folder = tmp_path_factory.mktemp("images")
     return folder, write_images(folder)
+
+
+@pytest.fixture(scope="session")
+def imagenet_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small ImageNet in class folders; not to be changed."""
+    return write_imagenet(tmp_path_factory.mktemp("imagenet"))
+
+
+@pytest.fixture(scope="session")
+def raw_imagenet_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same images, those for validation as published; not to be changed."""
+    return write_imagenet(tmp_path_factory.mktemp("raw_imagenet"), raw_val=True)

@@ -68,7 +68,7 @@ def test_damaged_image_is_named_without_a_traceback(tmp_path: Path, num_workers:
     except DataError as error:
         message = str(error.with_traceback(None))
     assert message == (
-        f"'{path}' cannot be read as an image: cannot identify image file '{path}'. Replace or remove the file."
+        f"'{path}' cannot be read as an image: its format is none that is known. Replace or remove the file."
     )
 
 

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from datamodules import DataError
 from datamodules.readers import read_image
@@ -43,6 +43,55 @@ def test_truncated_image_is_named(tmp_path: Path, suffix: str) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(DataError, match=rf"image\.{suffix}' cannot be read as an image: .* Replace or remove the file"):
         read_image(path)
+
+
+JPEG_KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "usual": ("RGB", {"quality": 95}),
+    "coarse": ("RGB", {"quality": 20, "optimize": True}),
+    "full_colour": ("RGB", {"subsampling": 0}),
+    "progressive": ("RGB", {"progressive": True}),
+    "rgb_inside": ("RGB", {"keep_rgb": True}),
+    "grey": ("L", {}),
+    "cmyk": ("CMYK", {}),
+}
+
+
+@pytest.mark.parametrize("orientation", [None, *range(1, 9)])
+@pytest.mark.parametrize("kind", JPEG_KINDS)
+def test_jpeg_reads_as_with_pillow(tmp_path: Path, kind: str, orientation: int | None) -> None:
+    mode, options = JPEG_KINDS[kind]
+    noise = Image.fromarray(np.random.RandomState(0).randint(0, 256, (6, 8, 3), np.uint8))
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    noise.resize((37, 23)).convert(mode).save(tmp_path / "image.jpg", exif=exif, **options)
+    with Image.open(tmp_path / "image.jpg") as file:
+        reference = np.array(ImageOps.exif_transpose(file).convert("RGB"))
+    read = read_image(tmp_path / "image.jpg")
+    assert read.flags.c_contiguous and read.flags.writeable
+    assert np.array_equal(read, reference)
+
+
+def test_jpeg_is_read_without_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (5, 4), "white").save(tmp_path / "image.png", "JPEG")
+    monkeypatch.setattr(Image, "open", None)
+    assert read_image(tmp_path / "image.png").min() == 255
+
+
+@pytest.mark.parametrize("kept", [2, 3, 20, 200, 2000, -1000, -2])
+def test_truncated_jpeg_is_named(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "image.JPEG"
+    Image.fromarray(np.random.RandomState(0).randint(0, 256, (64, 64, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DataError, match=r"image\.JPEG' cannot be read as an image: .* Replace or remove the file"):
+        read_image(path)
+
+
+def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"absent\.png' cannot be read as an image: No such file or directory\. Rep"):
+        read_image(tmp_path / "absent.png")
+    with pytest.raises(DataError, match=r"' cannot be read as an image: Is a directory\."):
+        read_image(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from datamodules.batches import ImageBatch
-from datamodules.samples import LabelledArrays, join
+from datamodules.samples import LabelledArrays, alone, join
 from datamodules.transforms import Normalise
 
 
@@ -12,6 +12,15 @@ def test_join_keeps_the_order_of_tensors_and_lists() -> None:
     assert isinstance(batch, ImageBatch)
     assert batch.image[:, 0, 0, 0].tolist() == [1, 2, 2]
     assert batch.id == ["of_1", "of_2", "of_2"]
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_join_keeps_the_layout_of_images(channels_last: bool) -> None:
+    image = torch.rand(3, 5, 4) if not channels_last else torch.rand(5, 4, 3).permute(2, 0, 1)
+    batch = join([ImageBatch(alone(image), [name]) for name in "ab"])
+    assert torch.equal(batch.image, image.expand(2, 3, 5, 4))
+    assert batch.image.is_contiguous(memory_format=torch.channels_last) == channels_last
+    assert batch.image.is_contiguous() != channels_last
 
 
 def test_join_refuses_images_of_different_sizes() -> None:

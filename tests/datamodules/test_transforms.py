@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from datamodules.readers import Pixels
-from datamodules.transforms import Augmentation, Normalise, Resize, pad_crop_flip
+from datamodules.transforms import (
+    Augmentation,
+    EightBit,
+    Normalise,
+    RandomFlip,
+    Resize,
+    TrivialAugment,
+    pad_crop_flip,
+)
 
 IMAGE = np.random.RandomState(0).randint(1, 256, (32, 32, 3), np.uint8)
 
@@ -97,3 +105,40 @@ def test_normalise_refuses() -> None:
         Normalise([0], [1], maximum=0)
     with pytest.raises(ValueError, match=r"^channels of the image=3 is not allowed; allowed: 1, as mean has$"):
         Normalise([0], [1])(IMAGE)
+
+
+def test_normalised_batch_is_that_of_normalised_images() -> None:
+    normalise = Normalise([0.5, 0.25, 0.0], [0.5, 0.25, 2.0])
+    images = torch.stack([EightBit()(IMAGE), EightBit()(255 - IMAGE)]).contiguous(memory_format=torch.channels_last)
+    batch = normalise.batch(images)
+    assert (batch.dtype, batch.stride()) == (torch.float32, images.stride())
+    torch.testing.assert_close(batch, torch.stack([normalise(IMAGE), normalise(255 - IMAGE)]), atol=1e-6, rtol=0)
+
+
+def test_eight_bit_keeps_the_pixels_after_its_steps() -> None:
+    tensor = EightBit(lambda image: image[:, :7], lambda image: image[:5])(IMAGE)
+    assert (tensor.dtype, tensor.shape, tensor.stride()) == (torch.uint8, (3, 5, 7), (1, 21, 3))
+    assert np.array_equal(tensor.permute(1, 2, 0).numpy(), IMAGE[:5, :7])
+
+
+def test_flips_are_drawn_evenly_from_torch() -> None:
+    torch.manual_seed(0)
+    flip, draws = RandomFlip(), []
+    for _ in range(200):
+        image = flip(IMAGE)
+        assert np.array_equal(image, IMAGE) or np.array_equal(image, IMAGE[:, ::-1])
+        draws.append(np.array_equal(image, IMAGE))
+    assert 80 < sum(draws) < 120
+    torch.manual_seed(0)
+    assert draws[:20] == [np.array_equal(flip(IMAGE), IMAGE) for _ in range(20)]
+
+
+def test_trivial_augment_makes_all_kinds_of_changes_by_the_torch_seed() -> None:
+    augment = pickle.loads(pickle.dumps(TrivialAugment()))
+    torch.manual_seed(0)
+    images = [augment(IMAGE) for _ in range(100)]
+    assert {(image.dtype, image.shape) for image in images} == {(np.dtype(np.uint8), (32, 32, 3))}
+    assert len({image.tobytes() for image in images}) > 60
+    assert any(np.array_equal(image, IMAGE) for image in images)
+    torch.manual_seed(0)
+    assert all(np.array_equal(augment(IMAGE), image) for image in images)
