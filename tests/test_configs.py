@@ -20,6 +20,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_cifar10(folder, seed=0, per_file=20)
     write_cifar100(folder, seed=0, train=1000, test=100)
     write_imagenet(folder / "imagenet", seed=0)
+    write_imagenet(folder / "imagenet_as_published", raw_val=True, seed=0)
     return folder
 
 
@@ -82,6 +83,28 @@ def test_experiment_fits_tests_and_predicts(
         }
         assert sum(probabilities.values()) == pytest.approx(1, abs=1e-3)
         assert probabilities[row["class_name"]] == max(probabilities.values())
+
+
+def test_imagenet_as_published_gives_what_class_folders_give(
+    data_dir: Path, own_images: tuple[Path, set[str]], tmp_path: Path
+) -> None:
+    """A flat ``val/`` with the development kit: the same images and labels, and so the same errors; it predicts too."""
+    path = CONFIGS / "imagenet" / "ad_resnet_s.yaml"
+    arguments = ["--config", str(path), f"--trainer.default_root_dir={tmp_path}", "--trainer.accelerator=cpu"]
+    arguments += data_arguments(yaml.safe_load(path.read_text()), data_dir, own_images)
+    cli.main(["fit", *arguments, "--trainer.max_epochs=1", "--trainer.limit_train_batches=2"])
+    rows = []
+    for layout in ("imagenet", "imagenet_as_published"):
+        cli.main(["test", *arguments, "--ckpt_path=best", f"--data.init_args.data_dir={data_dir / layout}"])
+        newest = max((tmp_path / "version_0").glob("test*"), key=lambda folder: folder.stat().st_mtime)
+        with (newest / "metrics.csv").open() as file:
+            rows.append(list(csv.DictReader(file))[-1])
+    assert rows[0]["test/top1_error"] == rows[1]["test/top1_error"]
+    assert float(rows[0]["test/loss"]) == pytest.approx(float(rows[1]["test/loss"]), rel=1e-5)
+    published = f"--data.init_args.data_dir={data_dir / 'imagenet_as_published'}"
+    cli.main(["predict", *arguments, "--ckpt_path=best", published])
+    with (tmp_path / "version_0" / "predict" / "predictions.csv").open() as file:
+        assert {row["id"] for row in csv.DictReader(file)} == own_images[1]
 
 
 @pytest.mark.parametrize("preset", ["cpu", "debug", "ema", "profile"])

@@ -36,10 +36,10 @@ class ClassificationReport(Callback):
         """Write both files."""
         assert self._confusion is not None
         counts: list[list[int]] = self._confusion.compute().tolist()
+        folder = output_folder(trainer)
         if not trainer.is_global_zero:
             return
         names: list[str] = pl_module.class_names  # type: ignore[assignment]
-        folder = output_folder(trainer)
         write_csv(
             folder / "confusion_matrix.csv",
             ["true \\ predicted", *names],

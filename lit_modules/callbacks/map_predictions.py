@@ -1,5 +1,6 @@
 """Writes the maps that ``predict`` finds."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,19 @@ class MapPredictions(Callback):
     Needs a task whose ``predict_step`` gives maps ``[N, 1, H, W]``.
     """
 
+    def __init__(self) -> None:
+        self._folder = Path()
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Ask where the files go, while all processes are here."""
+        self._folder = output_folder(trainer) / "predictions"
+
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Write the files of a batch."""
-        folder = output_folder(trainer) / "predictions"
         for name, image, prediction in zip(batch.id, batch.image, outputs.float().cpu(), strict=True):
-            path = folder / name
+            path = self._folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path.with_name(f"{path.name}.npy"), prediction[0].numpy())
             picture = row([("input", grey(image)), ("prediction", heat(prediction[0]))])
@@ -31,4 +38,4 @@ class MapPredictions(Callback):
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where the files are."""
-        rank_zero_info(f"Predictions written to {output_folder(trainer) / 'predictions'}")
+        rank_zero_info(f"Predictions written to {self._folder}")
