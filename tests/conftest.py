@@ -1,4 +1,10 @@
-"""Where there is no GPU, Triton's own functions are interpreted: it decides for each when it defines it.
+"""Lightning is imported first; where there is no GPU, Triton is told to interpret its functions.
+
+Python keeps types such as ``float | int | None`` under one key with ``int | float | None``: whichever a process meets
+first stands for both, and decides whether the command line reads ``limit_test_batches: 1`` as one batch or as all. The
+program meets Lightning's first; so must a process that runs its tests.
+
+Where there is no GPU, Triton's own functions are interpreted: it decides for each when it defines it.
 
 Only tests that want the interpreter set the variable again, so that no other test meets it.
 """
@@ -6,6 +12,7 @@ Only tests that want the interpreter set the variable again, so that no other te
 from contextlib import suppress
 from importlib import import_module
 
+import lightning.pytorch  # noqa: F401  first, see above
 import pytest
 import torch
 
