@@ -126,8 +126,8 @@ def _stage(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
     scale = scale if norm.weight is None else scale * norm.weight
     shift = -norm.running_mean * scale if norm.bias is None else norm.bias - norm.running_mean * scale
     shift = shift if conv.bias is None else shift + conv.bias * scale
-    coefficients: Tensor = conv._conv_forward(x, conv.weight * scale.view(-1, 1, 1, 1), shift)
-    return coefficients.tanh_()
+    folded: Tensor = conv._conv_forward(x, conv.weight * scale.view(-1, 1, 1, 1), shift)
+    return folded.tanh_()
 
 
 def _folds(conv: nn.Conv2d, norm: nn.Module) -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, isqrt
 
-import torch
 from torch import Tensor
 
 
@@ -56,9 +55,3 @@ def blocks(images: int, rows: int, columns: int, pixels: int) -> Iterator[Block]
 def _equal_part(length: int, at_most: int) -> int:
     """Length of the parts when ``length`` is cut into as few as possible, all but the last equal."""
     return max(1, ceil(length / ceil(length / max(1, at_most)))) if length else 1
-
-
-def per_pixel(coefficients: Tensor, block: Block, dtype: torch.dtype | None = None) -> Tensor:
-    """Coefficients ``[N, m, K, H, W]`` of a block of output pixels as a contiguous ``[pixels, m, K]``."""
-    part = block.of(coefficients.permute(0, 3, 4, 1, 2)).to(dtype or coefficients.dtype)
-    return part.reshape(-1, *coefficients.shape[1:3]).contiguous()

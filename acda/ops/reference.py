@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from acda.ops.blocks import Block, blocks, per_pixel
+from acda.ops.blocks import Block, blocks
 from acda.ops.geometry import Geometry
 
 # A block's windows hold about this many elements: 8 MB in float32, near to the cache of a core.
@@ -63,6 +63,12 @@ def _scatter_patches(patches: Tensor, window: Tensor, geometry: Geometry, rows: 
         window[:, top:bottom:stride_v, left:right:stride_h] += per_tap[:, :, :, tap]
 
 
+def _per_pixel(coefficients: Tensor, block: Block) -> Tensor:
+    """Coefficients ``[N, m, K, H, W]`` of a block of output pixels as a contiguous ``[pixels, m, K]``."""
+    part = block.of(coefficients.permute(0, 3, 4, 1, 2))
+    return part.reshape(-1, *coefficients.shape[1:3]).contiguous()
+
+
 def forward(
     x: Tensor,
     coefficients: Tensor,
@@ -91,7 +97,7 @@ def forward(
     grouped = weight.view(groups, -1, in_per_group, num_atoms)
     out = x.new_empty(x.shape[0], *coefficients.shape[3:], out_channels)
     for block in _blocks(coefficients, flat_bases.shape[1] * x.shape[1]):
-        atoms = per_pixel(coefficients, block) @ flat_bases
+        atoms = _per_pixel(coefficients, block) @ flat_bases
         z = torch.einsum("pmu,puc->pmc", atoms, _patches(_window(block, geometry).of(padded), geometry))
         y = torch.einsum("pmgc,gocm->pgo", z.view(-1, num_atoms, groups, in_per_group), grouped)
         block.of(out).copy_(y.reshape(*block.shape, out_channels))
@@ -135,7 +141,7 @@ def backward(
     grad_bases = x.new_zeros(flat_bases.shape, dtype=summing)
     grad_weight = x.new_zeros(grouped.shape, dtype=summing)  # contiguous whatever weight is, as its fake promises
     for block in _blocks(coefficients, flat_bases.shape[1] * x.shape[1]):
-        alpha = per_pixel(coefficients, block)
+        alpha = _per_pixel(coefficients, block)
         atoms = alpha @ flat_bases
         patches = _patches(_window(block, geometry).of(padded), geometry)
         grad_y = block.of(grad.permute(0, 2, 3, 1)).reshape(-1, groups, out_channels // groups)
