@@ -1,18 +1,16 @@
-"""Lightning is imported first; where there is no GPU, Triton is told to interpret its functions.
+"""What must be imported before anything else.
 
-Python keeps types such as ``float | int | None`` under one key with ``int | float | None``: whichever a process meets
-first stands for both, and decides whether the command line reads ``limit_test_batches: 1`` as one batch or as all. The
-program meets Lightning's first; so must a process that runs its tests.
+Where there is no GPU, Triton's own functions are interpreted: it decides for each when it defines it. Only tests that
+want the interpreter set the variable again, so that no other test meets it.
 
-Where there is no GPU, Triton's own functions are interpreted: it decides for each when it defines it.
-
-Only tests that want the interpreter set the variable again, so that no other test meets it.
+Then Lightning. Python keeps types such as ``float | int | None`` under one key with ``int | float | None``: whichever a
+process meets first stands for both, and decides whether the command line reads ``limit_test_batches: 1`` as one batch
+or as all. The program meets Lightning's first; so must a process that runs its tests.
 """
 
 from contextlib import suppress
 from importlib import import_module
 
-import lightning.pytorch  # noqa: F401  first, see above
 import pytest
 import torch
 
@@ -20,3 +18,4 @@ if not torch.cuda.is_available():
     with pytest.MonkeyPatch.context() as environment, suppress(ImportError):
         environment.setenv("TRITON_INTERPRET", "1")
         import_module("triton")
+import_module("lightning.pytorch")
