@@ -108,7 +108,12 @@ def test_another_number_of_classes_than_in_the_data_is_refused() -> None:
 
 
 def test_mixup_trains() -> None:
-    fit(task(Recorder(), mixup_alpha=0.2, label_smoothing=0.1))
+    module = task(Recorder(), mixup_alpha=0.2, label_smoothing=0.1)
+    before = module.network.linear.weight.detach().clone()
+    fit(module)
+    after = module.network.linear.weight
+    assert after.isfinite().all()
+    assert not torch.equal(after, before)
 
 
 def test_warm_up_then_half_a_cosine() -> None:
