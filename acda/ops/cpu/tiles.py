@@ -1,9 +1,8 @@
 """The innermost loops, written as LLVM vector instructions: what a compiler does not find by itself.
 
 A tile keeps a small matrix of results in the processor's vector registers while it runs over all products that add up
-to them, so that each multiply-add needs less than one load. Loops written in Python and vectorised by the compiler
-reach about a fifth of this speed, because they load and store the results for every product. Multiply-adds are fused
-and never reordered, so NaN and infinity behave as IEEE 754 says.
+to them, so that each multiply-add needs less than one load. Multiply-adds are fused and never reordered, so NaN and
+infinity behave as IEEE 754 says.
 
 Addresses and strides are integers in bytes. ``double``, ``lanes`` and the numbers of atoms, vectors and taps must be
 constants where a tile is called: they are part of what is compiled.
