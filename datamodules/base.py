@@ -123,8 +123,13 @@ class ImageDataModule(LightningDataModule, ABC):
 
     @property
     def device_batch_size(self) -> int:
-        """Samples in a batch on each device."""
+        """Samples in a training batch on each device."""
         return self.batch_size
+
+    @property
+    def evaluation_batch_size(self) -> int:
+        """Samples in a batch on each device in validation, test and prediction; 1 where their sizes differ."""
+        return self.device_batch_size
 
     def _in_order(self, split: str) -> DataLoader[Any]:
         samples = self._samples(split)
@@ -137,7 +142,8 @@ class ImageDataModule(LightningDataModule, ABC):
             sampler = UnrepeatedDistributedSampler(
                 samples, num_replicas=self._world_size, rank=self.trainer.global_rank, shuffle=False
             )
-        return DataLoader(samples, sampler=sampler, **self._loading)
+        loading = self._loading | {"batch_size": self.evaluation_batch_size}
+        return DataLoader(samples, sampler=sampler, **loading)
 
     def _samples(self, split: str) -> SampleSet[Any]:
         makers = {

@@ -31,6 +31,52 @@ class LabelledBatch(NamedTuple):
     id: list[str]
 
 
+class CrowdBatch(NamedTuple):
+    """Photographs of crowds with where the heads are.
+
+    Attributes:
+        image: Normalised images, float32 ``[N, 3, H, W]``.
+        density: Heads per pixel, float32 ``[N, 1, H, W]``; the sum over an image is ``count``.
+        count: Heads annotated in each image, int64 ``[N]``; of a part of an image, those in it.
+        points: For each image the heads' positions (x, y) in its pixels, float32 ``[count, 2]``.
+        id: One name for each image, unique within the split.
+    """
+
+    image: Tensor
+    density: Tensor
+    count: Tensor
+    points: list[Tensor]
+    id: list[str]
+
+
+class PhotographBatch(NamedTuple):
+    """Photographs without targets, as ``predict`` gets them, perhaps resized.
+
+    Attributes:
+        image: Normalised images, float32 ``[N, 3, H, W]``.
+        original_size: Height and width of the files' images before any resizing, int64 ``[N, 2]``.
+        id: One name for each image, unique within the data set (a path relative to its folder).
+    """
+
+    image: Tensor
+    original_size: Tensor
+    id: list[str]
+
+
+class RestorationBatch(NamedTuple):
+    """Degraded images with what they should be.
+
+    Attributes:
+        image: Degraded images, float32 ``[N, C, H, W]``, values in [0, 1]; C is 3 (RGB) or 1 (Y).
+        target: Clean images of the same shape and range.
+        id: One name for each image, unique within the split.
+    """
+
+    image: Tensor
+    target: Tensor
+    id: list[str]
+
+
 class PatternBatch(NamedTuple):
     """Noisy maps with patterns, each as it is and translated (paper section 3.3).
 

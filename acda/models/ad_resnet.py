@@ -36,6 +36,7 @@ class AdResNet(nn.Module):
 
     Attributes:
         feature_channels: Channels of the feature map.
+        feature_stride: Pixels of the image between neighbours in it: 32, or 8 with ``small_images``.
 
     Raises:
         ValueError: If ``plain_block`` is not one of the two, or a sequence has the wrong length.
@@ -81,6 +82,7 @@ class AdResNet(nn.Module):
         self.layer3 = _dynamic_stage(second, widths[2], third, dynamic_depths[0], kernel_sizes[0], conv)
         self.layer4 = _dynamic_stage(third, widths[3], fourth, dynamic_depths[1], kernel_sizes[1], conv)
         self.feature_channels = fourth
+        self.feature_stride = 8 if small_images else 32
         self.fc = None if num_classes is None else nn.Linear(fourth, num_classes)
         self._initialise()
 
