@@ -1,6 +1,6 @@
 """Adaptive convolutions with per-pixel dynamic filter atoms (Wang et al., ICCV 2021)."""
 
-from acda import analysis, models
+from acda import analysis, inference, models
 from acda.bases import basis_scales, fourier_bessel_bases, identity_bases
 from acda.layers import (
     ACDAConv2d,
@@ -32,5 +32,6 @@ __all__ = [
     "convert_conv2d",
     "fourier_bessel_bases",
     "identity_bases",
+    "inference",
     "models",
 ]

@@ -1,5 +1,6 @@
 from acda.analysis.coefficients import capture_scale_magnitudes, scale_magnitudes
 from acda.analysis.cost import Cost, LayerCost, acda_macs, conv2d_macs, cost, cost_by_layer, generator_macs
+from acda.analysis.receptive_field import receptive_halo
 
 __all__ = [
     "Cost",
@@ -10,5 +11,6 @@ __all__ = [
     "cost",
     "cost_by_layer",
     "generator_macs",
+    "receptive_halo",
     "scale_magnitudes",
 ]

@@ -1,0 +1,84 @@
+"""Crowd counting by density: a backbone and a few transposed convolutions."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from acda.models.ad_resnet import AdResNet
+from acda.models.padding import pad_to_multiple
+
+OutputActivation = Literal["relu", "softplus", "abs", "none"]
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "softplus": F.softplus,
+    "abs": Tensor.abs,
+    "none": lambda density: density,
+}
+
+
+class CrowdCounter(nn.Module):
+    """Estimates the density of heads: a backbone's feature map, transposed convolutions that double its resolution.
+
+    The image is padded with zeros at the bottom and the right to a multiple of the backbone's stride, and what the
+    padding adds to the output is cut off, so that images of any size are counted whole.
+
+    Args:
+        backbone: Ad-ResNet without its head (``num_classes=None``). Weights of a classifier are loaded into it with
+            :func:`acda.models.load_weights`, from the command line with the callback ``WarmStart``.
+        output_stride: Pixels of the image between neighbours in the density map: a power of two up to the backbone's
+            stride.
+        widths: Of the transposed convolutions, first to last; as many as it takes from the backbone's stride to
+            ``output_stride``, further ones are left out.
+        output_activation: What keeps the density from being negative: ``"relu"``, ``"softplus"`` (always positive),
+            ``"abs"``, or ``"none"``.
+
+    Shape:
+        Image ``[N, in_channels, H, W]``, density ``[N, 1, ⌈H / output_stride⌉, ⌈W / output_stride⌉]``.
+
+    Attributes:
+        total_stride: Pixels by which an image may be moved so that its features move by whole pixels.
+        output_stride: As given.
+
+    Raises:
+        ValueError: If the backbone has a head, ``output_activation`` is none of these, or ``output_stride`` cannot be
+            reached with ``widths``.
+
+    Reference:
+        Paper section 4.2, Table 3: 4,882,449 parameters with Ad-ResNet-s (4.87 M), 11,573,521 with m (11.87 M).
+    """
+
+    def __init__(
+        self,
+        backbone: AdResNet,
+        output_stride: int = 4,
+        widths: Sequence[int] = (256, 128, 64),
+        output_activation: OutputActivation = "relu",
+    ) -> None:
+        super().__init__()
+        if backbone.fc is not None:
+            raise ValueError("backbone must give features: build it with num_classes=None (null in YAML)")
+        if output_activation not in _ACTIVATIONS:
+            raise ValueError(f"output_activation must be one of {sorted(_ACTIVATIONS)}, got {output_activation!r}")
+        steps = [backbone.feature_stride >> doublings for doublings in range(len(widths) + 1)]
+        if output_stride not in steps or output_stride < 1:
+            reached = ", ".join(str(step) for step in steps if step)
+            raise ValueError(f"output_stride must be one of {reached} with widths={list(widths)}, got {output_stride}")
+        self.backbone = backbone
+        self.total_stride = backbone.feature_stride
+        self.output_stride = output_stride
+        self.output_activation = output_activation
+        layers: list[nn.Module] = []
+        channels = backbone.feature_channels
+        for width in widths[: steps.index(output_stride)]:
+            layers += [nn.ConvTranspose2d(channels, width, 3, 2, padding=1, output_padding=1), nn.ReLU(inplace=True)]
+            channels = width
+        self.decoder = nn.Sequential(*layers, nn.Conv2d(channels, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Estimate the density of heads, up to the scale it was trained with."""
+        height, width = (-(-side // self.output_stride) for side in image.shape[2:])
+        features = self.backbone(pad_to_multiple(image, self.total_stride))
+        density: Tensor = self.decoder(features)[..., :height, :width]
+        return _ACTIVATIONS[self.output_activation](density)
