@@ -44,7 +44,7 @@ class CrowdBatch(NamedTuple):
 
     image: Tensor
     density: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]
     points: list[Tensor]
     id: list[str]
 

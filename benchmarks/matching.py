@@ -1,0 +1,61 @@
+"""The convolutions that are compared, and the width by which a network has as many parameters with each of them."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+import acda
+
+
+class Convolution(NamedTuple):
+    """A convolution, by its class in ``acda`` or PyTorch, and arguments of its own."""
+
+    path: str
+    arguments: dict[str, Any]
+
+    @property
+    def conv(self) -> Callable[..., nn.Module]:
+        """The factory that a network takes."""
+        name = self.path.rpartition(".")[2]
+        return partial(getattr(acda if self.path.startswith("acda.") else nn, name), **self.arguments)
+
+    def options(self, network: str) -> list[str]:
+        """Arguments of the command line that choose it.
+
+        Args:
+            network: Key of the network's arguments, such as ``--model.init_args.network.init_args``.
+        """
+        chosen = [f"{network}.conv={self.path}", *(f"{network}.conv.{k}={v}" for k, v in self.arguments.items())]
+        return [*chosen, "--trainer.callbacks+=AnnealTemperature"] if self.path == "acda.DynamicConv2d" else chosen
+
+
+CONVOLUTIONS = {
+    "ACDA": Convolution("acda.ACDAConv2d", {}),
+    "convolution": Convolution("torch.nn.Conv2d", {}),
+    "CondConv": Convolution("acda.CondConv2d", {}),
+    "dynamic convolution": Convolution("acda.DynamicConv2d", {}),
+    "DFN": Convolution("acda.DynamicFilterConv2d", {"hidden_channels": 8}),  # with 64 no width is small enough
+    "DDF": Convolution("acda.DDFConv2d", {}),
+    "involution": Convolution("acda.Involution2d", {}),
+    "deformable convolution": Convolution("acda.DeformConv2d", {}),
+}
+
+
+def parameters(make: Callable[[], nn.Module]) -> int:
+    """Parameters of a network, which is not given memory."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in make().parameters())
+
+
+def matched_width(make: Callable[[int], nn.Module], aim: int, widths: Iterable[int]) -> int:
+    """The width by which a network has most nearly as many parameters as it should.
+
+    Args:
+        make: Makes the network from its width.
+        aim: Parameters.
+        widths: To choose from.
+    """
+    return min(widths, key=lambda width: abs(parameters(lambda: make(width)) - aim))

@@ -1,0 +1,134 @@
+"""Trains and tests candidates through the command line, each with several seeds, and keeps what came out."""
+
+import argparse
+import csv
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks import records
+from benchmarks.machine import ROOT
+
+
+class Candidate(NamedTuple):
+    """What is trained.
+
+    Attributes:
+        config: The experiment's YAML file.
+        facts: What tells it from the others: the first columns of its rows.
+        arguments: Of the command line, for ``fit`` and ``test``.
+    """
+
+    config: str
+    facts: records.Row
+    arguments: Sequence[str] = ()
+
+
+Finish = Callable[[Candidate, Path], records.Row]
+"""Further columns, from a candidate and the folder of its finished run."""
+
+
+def parser(module: str, description: str | None) -> argparse.ArgumentParser:
+    """Options that every study has.
+
+    Args:
+        module: Name of the script within ``benchmarks``.
+        description: Its docstring.
+
+    Returns:
+        A parser to add the script's own options to.
+    """
+    made = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{module}",
+        description=description,
+        epilog="What is not known here goes to fit and test.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--seeds", type=int, default=3, help="seeds 0 to SEEDS − 1 for each candidate (default 3)")
+    made.add_argument("--jobs", type=int, default=1, help="runs at a time (default 1)")
+    made.add_argument("--keep", type=Path, help="folder for the runs; by default they are deleted")
+    made.add_argument("--csv", type=Path, help="also write a row for each run here")
+    return made
+
+
+def run(
+    candidates: Sequence[Candidate],
+    metrics: Sequence[str],
+    options: argparse.Namespace,
+    further: Sequence[str],
+    finish: Finish | None = None,
+) -> list[records.Row]:
+    """Train and test all candidates, seed by seed; print and write each row as it comes, then means over the seeds.
+
+    Args:
+        candidates: What is trained.
+        metrics: Names of test metrics.
+        options: From :func:`parser`.
+        further: Arguments of the command line for all.
+        finish: Adds columns to a row.
+
+    Returns:
+        A row for each run: facts, seed, metrics, what ``finish`` adds, and the seconds that ``fit`` took.
+
+    Raises:
+        SystemExit: If a command fails; its output is printed.
+    """
+    rows: list[records.Row] = []
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(options.jobs) as pool:
+
+        def one(number: int, seed: int) -> records.Row:
+            candidate = candidates[number]
+            folder = (options.keep or Path(scratch)) / f"{number}_{seed}"
+            found, seconds = _fit_and_test(candidate, seed, folder, further)
+            row = {**candidate.facts, "seed": seed} | {metric: float(found[metric]) for metric in metrics}
+            row |= finish(candidate, newest_run(folder)) if finish is not None else {}
+            return row | {"fit_seconds": round(seconds, 1)}
+
+        waiting = [pool.submit(one, number, seed) for seed in range(options.seeds) for number in range(len(candidates))]
+        for future in waiting:
+            rows.append(future.result())
+            print(*rows[-1].values(), flush=True)
+            if options.csv is not None:
+                records.write(options.csv, rows)
+    print()
+    for candidate in candidates:
+        own = [row for row in rows if candidate.facts.items() <= row.items()]
+        columns = [column for column in own[0] if column not in (*candidate.facts, "seed", "fit_seconds")]
+        print(*candidate.facts.values(), *(f"{column} {_spread(own, column)}" for column in columns), sep="  ")
+    return rows
+
+
+def newest_run(folder: Path) -> Path:
+    """The newest run folder in an experiment's folder."""
+    return max(folder.glob("version_*"), key=lambda path: path.stat().st_mtime)
+
+
+def _fit_and_test(
+    candidate: Candidate, seed: int, folder: Path, further: Sequence[str]
+) -> tuple[dict[str, str], float]:
+    """Fit, then test the best checkpoint: metrics by name, and the seconds of ``fit``, the process's start included."""
+    common = [f"--config={candidate.config}", f"--trainer.default_root_dir={folder}", f"--seed_everything={seed}"]
+    common += [*candidate.arguments, *further]
+    started = time.perf_counter()
+    for subcommand in (["fit", *common], ["test", *common, "--ckpt_path=best"]):
+        done = subprocess.run([sys.executable, "cli.py", *subcommand], cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"{' '.join(subcommand)}\n{done.stdout}\n{done.stderr}")
+        if subcommand[0] == "fit":
+            seconds = time.perf_counter() - started
+    with (newest_run(folder) / "test" / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))[-1], seconds
+
+
+def _spread(rows: Sequence[records.Row], column: str) -> str:
+    values = [float(value) for row in rows if (value := row.get(column)) is not None]
+    if not values:
+        return "-"
+    deviation = f" ± {statistics.stdev(values):.3g}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.5g}{deviation}"
