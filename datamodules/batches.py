@@ -67,13 +67,29 @@ class RestorationBatch(NamedTuple):
     """Degraded images with what they should be.
 
     Attributes:
-        image: Degraded images, float32 ``[N, C, H, W]``, values in [0, 1]; C is 3 (RGB) or 1 (Y).
+        image: Degraded images, RGB, float32 ``[N, 3, H, W]``, values in [0, 1].
         target: Clean images of the same shape and range.
         id: One name for each image, unique within the split.
     """
 
     image: Tensor
     target: Tensor
+    id: list[str]
+
+
+class DegradedBatch(NamedTuple):
+    """Images to be restored, as ``predict`` gets them.
+
+    Attributes:
+        image: RGB, float32 ``[N, 3, H, W]``, values in [0, 1]; a grey image has three equal channels.
+        bits: Bits of each channel in the file, 8 or 16, int64 ``[N]``.
+        grey: Whether the file's image is grey, bool ``[N]``.
+        id: One name for each image, unique within the data set (a path relative to its folder).
+    """
+
+    image: Tensor
+    bits: Tensor
+    grey: Tensor
     id: list[str]
 
 
