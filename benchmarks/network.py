@@ -135,14 +135,15 @@ class Setup(NamedTuple):
         return run
 
 
-def _optimizer(net: nn.Module) -> torch.optim.Optimizer:
+def optimizer_of(net: nn.Module) -> torch.optim.Optimizer:
+    """SGD with momentum, which has one tensor of state for each parameter."""
     return torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
 
 
 def prepare(setup: Setup, convolution: str) -> tuple[timing.Run, timing.Run]:
     """A network's step, and the same for two small images; for :func:`timing.peak_extra_mib`."""
     net = setup.build(convolution)
-    optimizer = _optimizer(net)
+    optimizer = optimizer_of(net)
     batch, size = _TINY
     tiny = setup._replace(batch=batch, size=size).step(net, optimizer)
 
@@ -193,7 +194,7 @@ def measure(setup: Setup, options: argparse.Namespace) -> list[records.Row]:
     status |= {name: check(setup, net) for name, net in nets.items()}
     shape = (1, 3, setup.size, setup.size)
     costs = {name: cost(setup.outline(name).eval(), shape) for name in names}
-    runs = {name: setup.step(net.train(), _optimizer(net)) for name, net in nets.items() if status[name] == "ok"}
+    runs = {name: setup.step(net.train(), optimizer_of(net)) for name, net in nets.items() if status[name] == "ok"}
     times = timing.columns({"step": runs}, options.rounds, options.device)
     rows = []
     for name in names:

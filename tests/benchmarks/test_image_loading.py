@@ -32,7 +32,7 @@ def test_rows_and_ratios(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_wrong_images_get_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datamodules.imagenet_batches._MEAN", (0.5, 0.456, 0.406))
+    monkeypatch.setattr("datamodules.imagenet_batches.IMAGENET_MEAN", (0.5, 0.456, 0.406))
     path = tmp_path / "rows.csv"
     image_loading.main([*ARGUMENTS, "--workers", "0", "--csv", str(path)])
     for row in rows_of(path):

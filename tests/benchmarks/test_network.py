@@ -62,7 +62,7 @@ def test_step_trains() -> None:
     net = setup.build("acda")
     weights = [parameter for parameter in net.parameters() if parameter.dim() > 1]
     before = [weight.clone() for weight in weights]
-    setup.step(net, network._optimizer(net))()
+    setup.step(net, network.optimizer_of(net))()
     assert not any(torch.equal(a, b) for a, b in zip(before, weights, strict=True))
 
 
