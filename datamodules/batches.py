@@ -4,6 +4,9 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
+# Of ImageNet's training images, as values in [0, 1]: by these photographs are normalised.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 
 class ImageBatch(NamedTuple):
     """Images without targets, as ``predict`` gets them.

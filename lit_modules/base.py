@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lit_modules.callbacks.coefficient_maps import CoefficientMaps
 from lit_modules.callbacks.cost_summary import CostSummary
 from lit_modules.callbacks.picture_logger import PictureLogger
+from lit_modules.metrics.sample_mean import SampleMean
 
 Stage = Literal["train", "val", "test"]
 
@@ -62,6 +63,7 @@ class Task(LightningModule, ABC):
         self.make_lr_scheduler = lr_scheduler
         self.lr_scheduler_interval = lr_scheduler_interval
         self.decay_norms_and_biases = decay_norms_and_biases
+        self.val_loss, self.test_loss = SampleMean(), SampleMean()
         if compile_network:
             self.network.compile()
 
@@ -109,9 +111,11 @@ class Task(LightningModule, ABC):
         """One step of testing; gives the prediction to callbacks."""
         return self._evaluate(batch, "test")
 
-    def _evaluate(self, batch: Any, stage: Stage) -> Tensor:
+    def _evaluate(self, batch: Any, stage: Literal["val", "test"]) -> Tensor:
         output = self.step(batch, stage)
-        self.log(f"{stage}/loss", output.loss, batch_size=len(batch.id), on_epoch=True, sync_dist=True)
+        loss: SampleMean = getattr(self, f"{stage}_loss")
+        loss.update(output.loss, len(batch.id))
+        self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True)
         return output.prediction
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

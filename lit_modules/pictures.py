@@ -8,11 +8,14 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as F
 
+from datamodules.batches import IMAGENET_MEAN, IMAGENET_STD
+
 # Colours of the viridis map at equal steps from its low to its high end.
 _VIRIDIS = (
     *((68, 1, 84), (71, 44, 122), (59, 81, 139), (44, 113, 142), (33, 144, 141)),
     *((39, 173, 129), (92, 200, 99), (170, 220, 50), (253, 231, 37)),
 )
+_DOT = (255, 40, 40)
 _TITLE_HEIGHT = 14
 _GAP = 4
 
@@ -49,6 +52,93 @@ def heat(values: Tensor, low: float | None = None, high: float | None = None) ->
     share = (position - below)[..., None]
     mixed = colours[below] * (1 - share) + colours[below + 1] * share
     return mixed.round().to(torch.uint8).permute(2, 0, 1)
+
+
+def photograph(image: Tensor, max_height: int) -> Tensor:
+    """Show a photograph that was normalised by ImageNet's mean and deviation in its own colours.
+
+    Args:
+        image: Normalised, ``[3, H, W]``.
+        max_height: Higher photographs are reduced to this many pixels.
+
+    Returns:
+        RGB picture, uint8 ``[3, min(H, max_height), W']``.
+    """
+    mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    values = image.detach().float().cpu() * std + mean
+    height, width = image.shape[1:]
+    if height > max_height:
+        size = (max_height, max(1, round(width * max_height / height)))
+        values = F.interpolate(values[None], size=size, mode="bilinear", antialias=True)[0]
+    return grey(values, 0, 1)
+
+
+def middle(image: Tensor, side: int) -> Tensor:
+    """Cut out the middle of an image.
+
+    Args:
+        image: ``[..., H, W]``.
+        side: At most this many pixels are left, high and wide.
+
+    Returns:
+        ``[..., min(H, side), min(W, side)]``.
+    """
+    top, left = (max(0, length - side) // 2 for length in image.shape[-2:])
+    return image[..., top : top + side, left : left + side]
+
+
+def over_image(cells: Tensor, cell_size: int, image_size: Sequence[int], picture: Tensor) -> Tensor:
+    """Bring a coarse map of an image to the size of a picture of it.
+
+    Args:
+        cells: Values of square cells from the image's top left on; the last ones may reach beyond it. ``[h, w]``.
+        cell_size: Side of a cell, in pixels of the image.
+        image_size: Height and width of the image.
+        picture: The image, perhaps reduced, ``[3, H, W]``.
+
+    Returns:
+        Values between those of the cells, ``[H, W]``.
+    """
+    height, width = picture.shape[1:]
+    covered = [
+        max(shown, round(number * cell_size * shown / side))
+        for number, side, shown in zip(cells.shape, image_size, (height, width), strict=True)
+    ]
+    values = cells.detach().float().cpu()[None, None]
+    return F.interpolate(values, size=covered, mode="bilinear", antialias=True)[0, 0, :height, :width]
+
+
+def overlay(picture: Tensor, values: Tensor) -> Tensor:
+    """Lay the square root of a map over a picture in the colours of :func:`heat`; where it is 0 the picture shows.
+
+    Args:
+        picture: RGB, uint8 ``[3, H, W]``.
+        values: ``[H, W]``, not negative; the largest cover most.
+
+    Returns:
+        RGB picture, uint8 ``[3, H, W]``.
+    """
+    shares = _unit(values, 0, None).sqrt()
+    opacity = 0.9 * shares
+    return (picture * (1 - opacity) + heat(shares, 0, 1) * opacity).round().to(torch.uint8)
+
+
+def dots(picture: Tensor, points: Tensor, radius: int = 1) -> Tensor:
+    """Mark points in a picture with red dots.
+
+    Args:
+        picture: RGB, uint8 ``[3, H, W]``.
+        points: (x, y) in pixels of the picture, ``[n, 2]``.
+        radius: Of a dot, in pixels.
+
+    Returns:
+        RGB picture, uint8 ``[3, H, W]``.
+    """
+    canvas = Image.fromarray(picture.permute(1, 2, 0).cpu().numpy())
+    draw = ImageDraw.Draw(canvas)
+    for x, y in points.tolist():
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=_DOT)
+    return torch.from_numpy(np.array(canvas)).permute(2, 0, 1)
 
 
 def row(panels: Sequence[tuple[str, Tensor]], min_height: int = 160) -> Tensor:

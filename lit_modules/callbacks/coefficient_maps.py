@@ -6,6 +6,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.transforms.v2.functional import center_crop  # type: ignore[import-untyped]
 
 from acda.analysis import capture_scale_magnitudes
 from lit_modules.callbacks.log_picture import log_picture
@@ -22,21 +23,25 @@ class CoefficientMaps(Callback):
     Args:
         num_images: Images of the first batch shown; 0 turns it off.
         every_n_epochs: While training, in every n-th epoch only.
+        max_side: Of images that are higher or wider than this many pixels the middle is shown.
 
     Raises:
-        ValueError: If ``num_images`` is negative or ``every_n_epochs`` below 1.
+        ValueError: If ``num_images`` is negative, or ``every_n_epochs`` or ``max_side`` below 1.
 
     Reference:
         Paper Figure 7.
     """
 
-    def __init__(self, num_images: int = 4, every_n_epochs: int = 1) -> None:
+    def __init__(self, num_images: int = 4, every_n_epochs: int = 1, max_side: int = 1024) -> None:
         if num_images < 0:
             raise ValueError(f"num_images must be at least 0, got {num_images}")
         if every_n_epochs < 1:
             raise ValueError(f"every_n_epochs must be at least 1, got {every_n_epochs}")
+        if max_side < 1:
+            raise ValueError(f"max_side must be at least 1, got {max_side}")
         self.num_images = num_images
         self.every_n_epochs = every_n_epochs
+        self.max_side = max_side
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
@@ -56,7 +61,7 @@ class CoefficientMaps(Callback):
         if not trainer.is_global_zero or self.num_images == 0:
             return
         network: torch.nn.Module = pl_module.network  # type: ignore[assignment]
-        images = images[: self.num_images]
+        images = center_crop(images[: self.num_images], [min(side, self.max_side) for side in images.shape[2:]])
         with (
             torch.no_grad(),
             trainer.precision_plugin.forward_context(),

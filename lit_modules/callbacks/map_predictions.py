@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
-from PIL import Image
 
+from lit_modules.callbacks.log_picture import save_picture
 from lit_modules.callbacks.output_folder import output_folder
+from lit_modules.callbacks.whole_file import whole_file
 from lit_modules.pictures import grey, heat, row
 
 
@@ -31,10 +32,10 @@ class MapPredictions(Callback):
         """Write the files of a batch."""
         for name, image, prediction in zip(batch.id, batch.image, outputs.float().cpu(), strict=True):
             path = self._folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path.with_name(f"{path.name}.npy"), prediction[0].numpy())
+            with whole_file(path.with_name(f"{path.name}.npy")) as unfinished, unfinished.open("wb") as file:
+                np.save(file, prediction[0].numpy())
             picture = row([("input", grey(image)), ("prediction", heat(prediction[0]))])
-            Image.fromarray(picture.permute(1, 2, 0).numpy()).save(path.with_name(f"{path.name}.png"))
+            save_picture(path.with_name(f"{path.name}.png"), picture)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where the files are."""

@@ -59,5 +59,6 @@ class PictureLogger(Callback):
             return
         pictures: Callable[[Any, Tensor], Iterable[tuple[str, Tensor]]] = task.pictures  # type: ignore[assignment]
         for name, picture in islice(pictures(batch, prediction), self._left):
-            log_picture(trainer, f"{stage}_pictures/{self.num_pictures - self._left:02d}_{name}", picture)
+            number = self.num_pictures - self._left
+            log_picture(trainer, f"{stage}_pictures/{number:02d}_{name.replace('/', '_')}", picture)
             self._left -= 1

@@ -1,12 +1,13 @@
 """A CSV file that several processes write while they run and that appears whole or not at all."""
 
 import csv
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from lightning.pytorch import Trainer
+
+from lit_modules.callbacks.whole_file import whole_file
 
 
 class RowWriter:
@@ -61,10 +62,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
         header: Names of the columns.
         rows: The rows.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.part")
-    with unfinished.open("w", newline="") as file:
+    with whole_file(path) as unfinished, unfinished.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
-    os.replace(unfinished, path)

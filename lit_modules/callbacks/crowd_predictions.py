@@ -1,0 +1,95 @@
+"""Writes the counts, heat maps and heads that ``predict`` finds in photographs of crowds."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from lit_modules.callbacks.log_picture import save_picture
+from lit_modules.callbacks.output_folder import output_folder
+from lit_modules.callbacks.row_writer import RowWriter, write_csv
+from lit_modules.callbacks.whole_file import whole_file
+from lit_modules.localisation import find_heads, to_original
+from lit_modules.metrics import counts
+from lit_modules.pictures import over_image, overlay, photograph, row
+
+_HEAD = ("x", "y", "score")
+
+
+class CrowdPredictions(Callback):
+    """Write the count of each photograph to ``counts.csv``, and for each one three files in ``predictions``.
+
+    - ``<id>.png`` shows the density over the photograph, under the count.
+    - ``<id>.heads.csv`` and ``<id>.heads.json`` have x, y and score of each head that
+      :func:`lit_modules.localisation.find_heads` finds, in pixels of the original file, 0 at the centre of the first
+      one. They need not be as many as the count.
+
+    All is written while prediction runs, each file whole or not at all. Needs a task whose ``predict_step`` gives
+    densities ``[N, 1, h, w]`` in heads per cell and whose ``cell_size`` tells how large a cell is.
+
+    Args:
+        head_sigma: Standard deviation of the Gaussian that a head is in training, in pixels.
+        threshold: The least score of a head; a lone one as in training scores about 1.
+        max_height: Higher pictures are reduced to this many pixels.
+
+    Raises:
+        ValueError: If an argument is not positive.
+    """
+
+    def __init__(self, head_sigma: float = 4.0, threshold: float = 0.3, max_height: int = 1080) -> None:
+        for name, value in (("head_sigma", head_sigma), ("threshold", threshold), ("max_height", max_height)):
+            if value <= 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+        self.head_sigma = head_sigma
+        self.threshold = threshold
+        self.max_height = max_height
+        self._folder = Path()
+        self._writer: RowWriter | None = None
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the table."""
+        folder = output_folder(trainer)
+        self._folder = folder / "predictions"
+        self._writer = RowWriter(folder / "counts.csv", ["id", "predicted"], trainer)
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """Write the files of a batch."""
+        assert self._writer is not None
+        cell_size: int = pl_module.cell_size(batch.image, outputs)  # type: ignore[operator]
+        predicted = counts(outputs).tolist()
+        for image, size, density, count, name in zip(
+            batch.image, batch.original_size.tolist(), outputs.float().cpu(), predicted, batch.id, strict=True
+        ):
+            path = self._folder / name
+            self._write_picture(path.with_name(f"{path.name}.png"), image, density[0], cell_size, count)
+            heads = self._heads(density[0], cell_size, image.shape[1:], size)
+            write_csv(path.with_name(f"{path.name}.heads.csv"), _HEAD, heads)
+            found = {"id": name, "height": size[0], "width": size[1], "count": count}
+            found["heads"] = [dict(zip(_HEAD, head, strict=True)) for head in heads]
+            with whole_file(path.with_name(f"{path.name}.heads.json")) as unfinished:
+                unfinished.write_text(json.dumps(found), encoding="utf-8")
+        self._writer.write([name, f"{count:.6f}"] for name, count in zip(batch.id, predicted, strict=True))
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Finish the table and say where all is."""
+        assert self._writer is not None
+        self._writer.finish()
+        rank_zero_info(f"Counts written to {self._writer.path}, heat maps and heads to {self._folder}")
+
+    def _write_picture(self, path: Path, image: Tensor, density: Tensor, cell_size: int, count: float) -> None:
+        shown = photograph(image, self.max_height)
+        values = over_image(density, cell_size, image.shape[1:], shown)
+        save_picture(path, row([(f"{count:.1f} heads", overlay(shown, values))]))
+
+    def _heads(
+        self, density: Tensor, cell_size: int, image_size: Sequence[int], original_size: Sequence[int]
+    ) -> list[tuple[float, float, float]]:
+        heads = find_heads(density.numpy(), cell_size, self.head_sigma, self.threshold)
+        heads[:, :2] = to_original(heads[:, :2], image_size, original_size)
+        return [(round(x, 2), round(y, 2), round(score, 4)) for x, y, score in heads.tolist()]
