@@ -6,7 +6,13 @@ from datamodules.digits import DigitsDataModule
 from datamodules.errors import DataError
 from datamodules.imagenet import ImageNetDataModule
 from datamodules.patterns import PatternsDataModule
+from datamodules.realsr import RealSRDataModule
+from datamodules.sample_photos import SamplePhotosDataModule
+from datamodules.shanghaitech import ShanghaiTechDataModule
+from datamodules.sidd import SIDDDataModule
+from datamodules.synthetic_crowd import SyntheticCrowdDataModule
 from datamodules.textures import TexturesDataModule
+from datamodules.ucf_qnrf import UCFQNRFDataModule
 
 __all__ = [
     "CIFAR10DataModule",
@@ -16,5 +22,11 @@ __all__ = [
     "ImageDataModule",
     "ImageNetDataModule",
     "PatternsDataModule",
+    "RealSRDataModule",
+    "SIDDDataModule",
+    "SamplePhotosDataModule",
+    "ShanghaiTechDataModule",
+    "SyntheticCrowdDataModule",
     "TexturesDataModule",
+    "UCFQNRFDataModule",
 ]

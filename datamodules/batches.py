@@ -39,15 +39,15 @@ class CrowdBatch(NamedTuple):
 
     Attributes:
         image: Normalised images, float32 ``[N, 3, H, W]``.
-        density: Heads per pixel, float32 ``[N, 1, H, W]``; the sum over an image is ``count``.
-        count: Heads annotated in each image, int64 ``[N]``; of a part of an image, those in it.
-        points: For each image the heads' positions (x, y) in its pixels, float32 ``[count, 2]``.
+        density: Heads per pixel, float32 ``[N, 1, H, W]``; the sum over an image is ``num_heads``.
+        num_heads: Heads annotated in each image, int64 ``[N]``; of a part of an image, those in it.
+        points: For each image the heads' positions (x, y) in its pixels, float32 ``[num_heads, 2]``.
         id: One name for each image, unique within the split.
     """
 
     image: Tensor
     density: Tensor
-    count: Tensor  # type: ignore[assignment]
+    num_heads: Tensor
     points: list[Tensor]
     id: list[str]
 

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from lightning.pytorch.utilities import rank_zero_only
-from tqdm import tqdm  # type: ignore[import-untyped]  # lightning brings it
 
-from datamodules.errors import DataError
-from datamodules.folder import IMAGE_SUFFIXES
+from datamodules.errors import DataError, abbreviated
+from datamodules.folder import IMAGE_SUFFIXES, images_in
 from datamodules.labelled_files import Paths
+from datamodules.progress import progress
 from datamodules.splits import Indices
 
 
@@ -33,13 +32,6 @@ def class_folders(folder: Path) -> list[str]:
         return []
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
-
-
-def images_in(folder: Path) -> list[str]:
-    """Names of the image files in a folder by their suffix, sorted, but for hidden ones; no file is looked at."""
-    return sorted(
-        name for name in os.listdir(folder) if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
-    )
 
 
 def list_classes(root: Path, split: str, classes: Sequence[str]) -> ClassFiles:
@@ -69,9 +61,7 @@ def list_classes(root: Path, split: str, classes: Sequence[str]) -> ClassFiles:
     index = {name: number for number, name in enumerate(classes)}
     paths: list[str] = []
     counts: list[int] = []
-    # None: not where stderr is no terminal either.
-    quiet = True if rank_zero_only.rank else None  # type: ignore[attr-defined]
-    for name in tqdm(found, f"Listing '{folder}'", unit=" classes", delay=2, leave=False, disable=quiet):
+    for name in progress(found, f"Listing '{folder}'", "classes"):
         images = images_in(folder / name)
         if not images:
             raise DataError(
@@ -81,12 +71,6 @@ def list_classes(root: Path, split: str, classes: Sequence[str]) -> ClassFiles:
         paths += [f"{split}/{name}/{image}" for image in images]
         counts.append(len(images))
     return ClassFiles(Paths(paths), np.repeat([index[name] for name in found], counts).astype(np.int64))
-
-
-def abbreviated(names: Sequence[str], shown: int = 5) -> str:
-    """Names in a message: the first few and the number of the others."""
-    others = len(names) - shown
-    return ", ".join(names[:shown]) + (f" and {others} more" if others > 0 else "")
 
 
 def no_class_folders(root: Path, split: str) -> DataError:

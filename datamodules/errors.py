@@ -1,5 +1,6 @@
 """Errors that users read: data they must fix, and arguments out of range."""
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -16,6 +17,12 @@ class DataError(RuntimeError):
     def __init__(self, message: str) -> None:
         # A loader's worker hands its whole traceback over as the message; only our own text at its end helps the user.
         super().__init__(message.rpartition(f"{__name__}.{type(self).__name__}: ")[2].rstrip())
+
+
+def abbreviated(names: Sequence[str], shown: int = 5) -> str:
+    """Names in a message: the first few and the number of the others."""
+    others = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {others} more" if others > 0 else "")
 
 
 def check_at_least(minimum: float, **arguments: float) -> None:

@@ -1,6 +1,7 @@
-"""A folder of one's own images, to apply a network to."""
+"""Folders of images; among them one of one's own, to apply a network to."""
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,34 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 """Suffixes of the files that are taken for images, in any case."""
 
 _log = logging.getLogger(__name__)
+
+
+def existing_folder(folder: str | Path, argument: str, remedy: str) -> Path:
+    """Make sure that a folder which the user named is there.
+
+    Args:
+        folder: The folder.
+        argument: Name of the argument under which the user gave it, for messages.
+        remedy: What to do if it is not, for messages.
+
+    Returns:
+        Its path.
+
+    Raises:
+        DataError: If it is missing or a file.
+    """
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        what = "is not a folder" if path.exists() else "does not exist"
+        raise DataError(f"{argument}='{folder}' {what}. {remedy}")
+    return path
+
+
+def images_in(folder: Path) -> list[str]:
+    """Names of the image files in a folder by their suffix, sorted, but for hidden ones; no file is looked at."""
+    return sorted(
+        name for name in os.listdir(folder) if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+    )
 
 
 def list_images(folder: str | Path, argument: str) -> list[Path]:
@@ -32,11 +61,8 @@ def list_images(folder: str | Path, argument: str) -> list[Path]:
     Raises:
         DataError: If the folder is missing, is a file, or holds no image.
     """
-    root = Path(folder).expanduser()
     suffixes = " ".join(IMAGE_SUFFIXES)
-    if not root.is_dir():
-        what = "is not a folder" if root.exists() else "does not exist"
-        raise DataError(f"{argument}='{folder}' {what}. Name a folder that holds images ({suffixes}).")
+    root = existing_folder(folder, argument, f"Name a folder that holds images ({suffixes}).")
     files = [path for path in root.rglob("*") if path.is_file()]
     images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")]
     if not images:
@@ -59,6 +85,10 @@ class ImageFolder(SampleSet[ImageBatch]):
         grey: Read one channel instead of RGB.
         argument: Name of the argument under which the user gave the folder, for messages.
 
+    Attributes:
+        paths: The images' paths.
+        ids: Their ids.
+
     Raises:
         DataError: If the folder is missing or holds no image; on access to an image that cannot be read.
     """
@@ -70,17 +100,16 @@ class ImageFolder(SampleSet[ImageBatch]):
         grey: bool = False,
         argument: str = "predict_dir",
     ) -> None:
-        self._folder = Path(folder).expanduser()
-        self._paths = list_images(folder, argument)
+        self.paths = list_images(folder, argument)
+        self.ids = [path.relative_to(Path(folder).expanduser()).as_posix() for path in self.paths]
         self._transform = transform
         self._grey = grey
 
     def __len__(self) -> int:
         """Number of images."""
-        return len(self._paths)
+        return len(self.paths)
 
     def __getitem__(self, index: int) -> ImageBatch:
         """One image, as a batch of one."""
-        path = self._paths[index]
-        image = self._transform(read_image(path, self._grey))
-        return ImageBatch(alone(image), [path.relative_to(self._folder).as_posix()])
+        image = self._transform(read_image(self.paths[index], self._grey))
+        return ImageBatch(alone(image), [self.ids[index]])

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.class_folders import ClassFiles, class_folders, list_classes, no_class_folders
-from datamodules.errors import DataError, check_at_least, check_fractions
+from datamodules.errors import check_at_least, check_fractions
+from datamodules.folder import existing_folder
 from datamodules.imagenet_batches import AugmentationName, ImageNetBatches
 from datamodules.imagenet_files import Devkit, list_numbered, no_devkit, numbered_images, read_devkit
 from datamodules.labelled_files import LabelledFiles
@@ -175,11 +176,5 @@ class ImageNetDataModule(ImageNetBatches):
 
     @property
     def _root(self) -> Path:
-        root = Path(self.data_dir).expanduser()
-        if not root.is_dir():
-            what = "is not a folder" if root.exists() else "does not exist"
-            raise DataError(
-                f"data_dir='{self.data_dir}' {what}. Name the folder that holds train/ and val/: "
-                "--data.init_args.data_dir=FOLDER."
-            )
-        return root
+        remedy = "Name the folder that holds train/ and val/: --data.init_args.data_dir=FOLDER."
+        return existing_folder(self.data_dir, "data_dir", remedy)

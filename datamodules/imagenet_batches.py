@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 from datamodules.base import ImageDataModule
-from datamodules.batches import ImageBatch, LabelledBatch
+from datamodules.batches import IMAGENET_MEAN, IMAGENET_STD, ImageBatch, LabelledBatch
 from datamodules.crops import RandomResizedCrop, ResizedCentreCrop
 from datamodules.errors import check_at_least, refused
 from datamodules.folder import ImageFolder
@@ -16,7 +16,6 @@ from datamodules.transforms import EightBit, Normalise, RandomFlip, TrivialAugme
 AugmentationName = Literal["standard", "trivial_augment", "none"]
 Images = TypeVar("Images", ImageBatch, LabelledBatch)
 
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's training images, as values in [0, 1]
 _MOST_WORKERS = 8
 
 
@@ -60,7 +59,7 @@ class ImageNetBatches(ImageDataModule, ABC):
         if augmentation not in (*steps, "none"):
             raise refused("augmentation", augmentation, "standard, trivial_augment, none")
         self.trained = EightBit(*steps[augmentation]) if augmentation in steps else self.evaluated
-        self._normalise = Normalise(_MEAN, _STD)
+        self._normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD)
 
     @property
     @abstractmethod

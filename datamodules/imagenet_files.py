@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.io import loadmat
 
-from datamodules.class_folders import ClassFiles, abbreviated, images_in
-from datamodules.errors import DataError
+from datamodules.class_folders import ClassFiles
+from datamodules.errors import DataError, abbreviated
+from datamodules.folder import images_in
 from datamodules.labelled_files import Paths
 
 DEVKIT = "ILSVRC2012_devkit_t12"

@@ -16,7 +16,7 @@ Pixels = npt.NDArray[np.uint8]
 
 _JPEG = b"\xff\xd8\xff"
 _FRAMES, _NO_FRAMES = range(0xC0, 0xD0), (0xC4, 0xC8, 0xCC)  # markers of JPEG
-_BAD_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+BAD_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 """What Pillow raises for a damaged file, depending on its format and on where the damage is."""
 
 
@@ -38,11 +38,19 @@ def read_image(path: str | Path, grey: bool = False) -> Pixels:
         DataError: If the file is missing, damaged or of an unknown kind, or holds floating point or 32-bit numbers,
             whose range is not known; names the file.
     """
+    return decode_image(read_content(path), path, grey)
+
+
+def read_content(path: str | Path) -> bytes:
+    """Read what an image file holds.
+
+    Raises:
+        DataError: If the file is missing or cannot be read; names it.
+    """
     try:
-        content = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
-        raise _unreadable(path, error) from error
-    return decode_image(content, path, grey)
+        raise unreadable(path, error) from error
 
 
 def decode_image(content: bytes, name: str | Path, grey: bool = False) -> Pixels:
@@ -70,9 +78,28 @@ def decode_image(content: bytes, name: str | Path, grey: bool = False) -> Pixels
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             pixels = np.array(image.convert("L" if grey else "RGB"))
-    except _BAD_IMAGE as error:
-        raise _unreadable(name, error, empty=not content) from error
+    except BAD_IMAGE as error:
+        raise unreadable(name, error, empty=not content) from error
     return pixels[..., None] if grey else pixels
+
+
+def stored_size(path: str | Path) -> tuple[int, int]:
+    """Height and width of an image as it is stored, in pixels; reads the beginning of the file alone.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Height and width, without regard to an orientation that a camera noted.
+
+    Raises:
+        DataError: If the file is missing, or its beginning is damaged or of an unknown kind; names the file.
+    """
+    try:
+        with Image.open(path) as file:
+            return file.height, file.width
+    except BAD_IMAGE as error:
+        raise unreadable(path, error) from error
 
 
 def _decode_jpeg(content: bytes) -> Pixels | None:
@@ -100,13 +127,38 @@ def _eight_bit(image: Image.Image) -> Image.Image:
         raise ValueError("it holds floating point numbers, whose range is not known")
     if not image.mode.startswith("I"):
         return image
+    return Image.fromarray((deep_values(image) // 256).astype(np.uint8))
+
+
+def deep_values(image: Image.Image) -> npt.NDArray[np.uint16]:
+    """Values of an image of one channel of more than 8 bits, one of Pillow's modes whose name begins with I.
+
+    Args:
+        image: The image.
+
+    Returns:
+        uint16 ``[H, W]``.
+
+    Raises:
+        ValueError: If there are values below 0 or above 65535.
+    """
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError("it holds 32-bit numbers, whose range is not known")
-    return Image.fromarray((values // 256).astype(np.uint8))
+    return values.astype(np.uint16)
 
 
-def _unreadable(name: str | Path, error: BaseException, empty: bool = False) -> DataError:
+def unreadable(name: str | Path, error: BaseException, empty: bool = False) -> DataError:
+    """Error for a file that is no image, with what is wrong with it.
+
+    Args:
+        name: The file.
+        error: What reading it raised.
+        empty: Whether it holds nothing.
+
+    Returns:
+        The error, to be raised.
+    """
     what = str(error)
     if isinstance(error, UnidentifiedImageError):
         what = "it is empty" if empty else "its format is none that is known"

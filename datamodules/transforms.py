@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode, TrivialAugmentWide  # type: ignore[import-untyped]
 
+from datamodules.density import Points
 from datamodules.errors import check_at_least, refused
 from datamodules.readers import Pixels
 
@@ -32,10 +33,13 @@ class Augmentation:
 
     Args:
         transforms: Transforms of albumentations, applied in this order.
+        points: Whether :meth:`with_points` will be called; one of the transforms must then move what it changes.
     """
 
-    def __init__(self, transforms: Sequence[Any]) -> None:
-        self._compose = A.Compose(list(transforms))
+    def __init__(self, transforms: Sequence[Any], points: bool = False) -> None:
+        # All points stay, so that those up to half a pixel beyond the centres of the outermost pixels are not lost.
+        keypoints = A.KeypointParams("xy", remove_invisible=False) if points else None
+        self._compose = A.Compose(list(transforms), keypoint_params=keypoints)
         self._python = random.Random()
         self._numpy = np.random.PCG64()
 
@@ -50,6 +54,19 @@ class Augmentation:
         """
         changed: Pixels = self._apply(image=image)["image"]
         return changed
+
+    def with_points(self, image: Pixels, points: Points) -> tuple[Pixels, Points]:
+        """Change an image and move points in it along.
+
+        Args:
+            image: uint8 ``[H, W, C]``.
+            points: Positions (x, y) in its pixels, float32 ``[N, 2]``.
+
+        Returns:
+            The image, as from a call, and all points, those that are now outside of it, too.
+        """
+        changed = self._apply(image=image, keypoints=points)
+        return changed["image"], changed["keypoints"]
 
     def _apply(self, **targets: Any) -> dict[str, Any]:
         """Change what belongs together alike; targets by the names albumentations has for them."""
@@ -84,6 +101,15 @@ def pad_crop_flip(side: int, padding: int) -> Augmentation:
             A.HorizontalFlip(p=0.5),
         ]
     )
+
+
+def flip_and_recolour() -> Augmentation:
+    """A left-right flip (p = 0.5), grey (p = 0.1) and gamma 0.5 to 1.5 (p = 0.3), as for photographs of crowds.
+
+    Returns:
+        The augmentation, of images with three channels, alone or with points in them.
+    """
+    return Augmentation([A.HorizontalFlip(p=0.5), A.ToGray(p=0.1), A.RandomGamma((50, 150), p=0.3)], points=True)
 
 
 class RandomFlip:

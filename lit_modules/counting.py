@@ -95,7 +95,7 @@ class CountingTask(Task):
             loss = self.loss(output, summed(batch.density.float(), cell_size) * self.density_scale)
         density = output.detach() / self.density_scale
         metrics: MetricCollection = getattr(self, f"{stage}_metrics")
-        metrics.update(counts(density), batch.count)
+        metrics.update(counts(density), batch.num_heads)
         self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=stage == "val", batch_size=len(batch.id))
         return StepOutput(loss, density)
 
@@ -134,7 +134,7 @@ class CountingTask(Task):
             maps = [over_image(density[i, 0], cell_size, (height, width), shown) for density in (annotated, prediction)]
             top = max(float(values.max()) for values in maps)
             heads = dots(shown, (batch.points[i].cpu() + 0.5) * shown.shape[1] / height - 0.5)
-            titles = (f"annotated {int(batch.count[i])}", f"predicted {predicted[i]:.1f}")
+            titles = (f"annotated {int(batch.num_heads[i])}", f"predicted {predicted[i]:.1f}")
             panels = [(title, heat(values, 0, top)) for title, values in zip(titles, maps, strict=True)]
             yield name, row([("photograph", heads), *panels])
 

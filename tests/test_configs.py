@@ -1,6 +1,7 @@
 """Every experiment under configs/ runs fit, test and predict through the command line, on small data of its layout."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 import yaml
 
 import cli
+from tests.crowd_files import write_shanghaitech, write_ucf_qnrf
 from tests.generators import write_cifar10, write_cifar100, write_imagenet, write_images
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -21,6 +23,9 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_cifar100(folder, seed=0, train=1000, test=100)
     write_imagenet(folder / "imagenet", seed=0)
     write_imagenet(folder / "imagenet_as_published", raw_val=True, seed=0)
+    write_shanghaitech(folder / "shanghaitech", "A", seed=0)
+    write_shanghaitech(folder / "shanghaitech", "B", seed=0)
+    write_ucf_qnrf(folder / "ucf_qnrf", seed=0)
     return folder
 
 
@@ -43,6 +48,13 @@ def data_arguments(config: dict, data_dir: Path, own_images: tuple[Path, set[str
         arguments += [f"--model.init_args.{key}=5" for key in ("num_classes", "network.init_args.num_classes")]
         arguments += ["--model.init_args.optimizer.init_args.lr=0.001"]  # theirs is for batches of 256
         return [*arguments, f"--data.init_args.data_dir={data_dir / 'imagenet'}"]
+    if name in ("ShanghaiTechDataModule", "UCFQNRFDataModule", "SyntheticCrowdDataModule"):
+        sizes = {"batch_size": 2, "crop_size": 64, "num_workers": 0}
+        if name == "SyntheticCrowdDataModule":
+            sizes |= {"num_train": 6, "num_test": 3, "height": 96, "width": 128, "max_heads": 30}
+        arguments += [f"--data.init_args.{key}={value}" for key, value in sizes.items()]
+        folder = Path(config["data"]["init_args"].get("data_dir", "synthetic_crowd")).name
+        return [*arguments, f"--data.init_args.data_dir={data_dir / folder}"]
     arguments += ["--data.init_args.batch_size=16"]
     if name.startswith("CIFAR"):
         arguments += [f"--data.init_args.data_dir={data_dir}", "--data.init_args.num_workers=0"]
@@ -69,20 +81,42 @@ def test_experiment_fits_tests_and_predicts(
     assert torch.isfinite(saved["best_model_score"])
     test_metrics = (run / "test" / "metrics.csv").read_text().splitlines()[0]
     assert monitored.replace("val/", "test/") in test_metrics.split(",")
-    if "PatternTask" in config["model"]["class_path"]:
-        assert {p.name for p in (run / "predict" / "predictions").iterdir()} == {
-            f"patterns_seed0.{s}" for s in ("npy", "png")
-        }
-        return
-    with (run / "predict" / "predictions.csv").open() as file:
+    CHECKS[config["model"]["class_path"].rpartition(".")[2]](run / "predict", own_images[1])
+
+
+def check_maps(results: Path, ids: set[str]) -> None:
+    """The patterns are made, no image of the user's is read."""
+    assert {p.name for p in (results / "predictions").iterdir()} == {f"patterns_seed0.{s}" for s in ("npy", "png")}
+
+
+def check_classes(results: Path, ids: set[str]) -> None:
+    """Every image has a probability for each class, and the class with the highest."""
+    with (results / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert {row["id"] for row in rows} == own_images[1]
+    assert {row["id"] for row in rows} == ids
     for row in rows:
         probabilities = {
             k.removeprefix("probability_"): float(v) for k, v in row.items() if k.startswith("probability_")
         }
         assert sum(probabilities.values()) == pytest.approx(1, abs=1e-3)
         assert probabilities[row["class_name"]] == max(probabilities.values())
+
+
+def check_counts(results: Path, ids: set[str]) -> None:
+    """Every image has a count, a picture, and its heads in two forms."""
+    with (results / "counts.csv").open() as file:
+        counts = {row["id"]: float(row["predicted"]) for row in csv.DictReader(file)}
+    assert counts.keys() == ids
+    assert all(count >= 0 for count in counts.values())
+    for name in ids:
+        assert (results / "predictions" / f"{name}.png").is_file()
+        with (results / "predictions" / f"{name}.heads.csv").open() as file:
+            heads = [(float(row["x"]), float(row["y"])) for row in csv.DictReader(file)]
+        listed = json.loads((results / "predictions" / f"{name}.heads.json").read_text())
+        assert [(head["x"], head["y"]) for head in listed["heads"]] == pytest.approx(heads, abs=0.01)
+
+
+CHECKS = {"PatternTask": check_maps, "ClassificationTask": check_classes, "CountingTask": check_counts}
 
 
 def test_imagenet_as_published_gives_what_class_folders_give(

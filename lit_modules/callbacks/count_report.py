@@ -45,10 +45,10 @@ class CountReport(Callback):
         """Write the rows of a batch."""
         assert self._writer is not None
         predicted = counts(outputs)
-        self._errors.update(predicted, batch.count)
+        self._errors.update(predicted, batch.num_heads)
         self._writer.write(
             [name, annotated, f"{count:.6f}", f"{count - annotated:.6f}"]
-            for name, annotated, count in zip(batch.id, batch.count.tolist(), predicted.tolist(), strict=True)
+            for name, annotated, count in zip(batch.id, batch.num_heads.tolist(), predicted.tolist(), strict=True)
         )
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

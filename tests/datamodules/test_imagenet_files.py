@@ -9,7 +9,8 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from datamodules import DataError, ImageNetDataModule
-from datamodules.class_folders import abbreviated, class_folders, list_classes
+from datamodules.class_folders import class_folders, list_classes
+from datamodules.errors import abbreviated
 from datamodules.imagenet_files import DEVKIT, read_devkit
 from tests.generators import IMAGENET_CLASSES, write_devkit, write_imagenet
 

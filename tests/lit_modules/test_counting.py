@@ -111,7 +111,7 @@ def test_a_counter_learns_to_count(trainer: Trainer) -> None:
     trainer.fit(task, Crowds(batches))
     metrics = trainer.callback_metrics
     assert {"train/loss", "train/mae", "val/loss", "val/mae", "val/rmse", "val/nae"} == set(metrics)
-    assert metrics["val/mae"] < np.mean([batch.count for batch in batches]) / 2
+    assert metrics["val/mae"] < np.mean([batch.num_heads for batch in batches]) / 2
 
 
 @pytest.mark.parametrize("size", [(160, 200), (70, 131)])
@@ -238,7 +238,7 @@ def test_a_batch_of_several_images_counts_each() -> None:
     both = CrowdBatch(
         torch.cat([one.image, two.image]),
         torch.cat([one.density, two.density]),
-        torch.cat([one.count, two.count]),
+        torch.cat([one.num_heads, two.num_heads]),
         [*one.points, *two.points],
         [*one.id, *two.id],
     )

@@ -18,7 +18,7 @@ HEADS = [(12.0, 14.0), (50.0, 20.0), (30.0, 41.0)]
 def counted(annotated: int, predicted: float, name: str) -> object:
     """An image of which only the numbers are of interest."""
     batch = crowd([], 8, 8, name, predicted=np.full((8, 8), predicted / 64))
-    return batch._replace(count=torch.tensor([annotated]))
+    return batch._replace(num_heads=torch.tensor([annotated]))
 
 
 def test_each_image_has_a_row_with_its_counts(trainer: Trainer, tmp_path: Path) -> None:

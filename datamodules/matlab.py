@@ -1,0 +1,41 @@
+"""MATLAB's files."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from scipy.io import loadmat
+
+from datamodules.errors import DataError
+
+
+def read_variable(path: Path, variable: str) -> Any:
+    """Read one variable of a MATLAB file.
+
+    Args:
+        path: The file; of a version before 7.3, which is MATLAB's default.
+        variable: Its name.
+
+    Returns:
+        Its value, an array of whatever type and shape.
+
+    Raises:
+        DataError: If the file cannot be read, is damaged, of version 7.3, or holds no such variable; names it.
+    """
+    try:
+        file = BytesIO(path.read_bytes())
+    except OSError as error:
+        raise _unusable(path, f"{error.strerror}. Replace it") from error
+    try:
+        content = loadmat(file, variable_names=[variable])  # type: ignore[arg-type]  # any file will do
+    except NotImplementedError as error:
+        raise _unusable(path, "it is of MATLAB's version 7.3 (HDF5). Save it with '-v7', or replace it") from error
+    except Exception as error:  # a damaged file may raise any of them
+        raise _unusable(path, f"it is damaged ({error}). Replace it") from error
+    if variable not in content:
+        raise _unusable(path, f"it holds no variable {variable}. Replace it")
+    return content[variable]
+
+
+def _unusable(path: Path, what: str) -> DataError:
+    return DataError(f"'{path}' cannot be used: {what} by the published file.")
