@@ -69,7 +69,7 @@ def photograph(name: str) -> Map:
 
 
 def noisy_pair(name: str, seed: int, draw: int) -> tuple[Pixels, Pixels]:
-    """A photograph with noise as of a smartphone, of random strength: PSNR about 24 to 30 dB.
+    """A photograph with noise as of a smartphone, of random strength: PSNR about 25 to 31 dB.
 
     Args:
         name: Of the photograph.

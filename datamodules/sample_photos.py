@@ -18,15 +18,15 @@ _EDITION = 1  # of the degraded photographs: to be raised when the same argument
 class SamplePhotosDataModule(ImageDataModule):
     """Fifteen photographs with noise as of a smartphone, or of low resolution as of another lens.
 
-    The degradations are described at :func:`~datamodules.degradations.camera_noise` (two for each photograph, PSNR
-    about 24 to 30 dB) and :func:`~datamodules.degradations.low_resolution`; neither is the same all over an image.
-    They are made once, by ``prepare_data``, in some ten seconds, below ``data_dir`` in a folder for each choice of
-    ``task`` and ``data_seed``. What was interrupted goes on where it stopped.
+    The degradations are described at :func:`~datamodules.degradations.camera_noise` (two noisy images of each
+    photograph, PSNR about 25 to 31 dB) and :func:`~datamodules.degradations.low_resolution`; neither is the same all
+    over an image. They are made once, by ``prepare_data``, in some ten seconds; what was interrupted goes on where it
+    stopped. Any other choice of ``task`` and ``data_seed`` has a folder of its own below ``data_dir``.
 
     Splits are by photograph, and fixed:
 
-    - train: flower, hubble_deep_field, ihc (a stained section), motorcycle_left, retina; grey are brick, camera, coins,
-      grass and gravel, there for their textures,
+    - train: flower, hubble_deep_field, ihc (a stained section), motorcycle_left, retina; brick, camera, coins, grass
+      and gravel, which are grey and there for their textures,
     - validation: astronaut, rocket,
     - test: chelsea (a cat), china (a temple), coffee.
 
@@ -34,12 +34,12 @@ class SamplePhotosDataModule(ImageDataModule):
     clock_motion) and the second view of motorcycle. They are few and small: results compare networks with each other,
     not with published ones.
 
-    On disk and in batches they are what :class:`~datamodules.sidd.SIDDDataModule` (``denoising``) and
-    :class:`~datamodules.realsr.RealSRDataModule` (``super_resolution``) read, whose ``data_dir`` the folder may be,
-    and from where ids, training patches and prediction are taken. The folder holds what is for training and test, as
-    published; its sub-folder ``validation`` holds, likewise as test images, what is for validation. In validation and
-    test, denoising takes two blocks of 256 × 256 pixels from each noisy image, in the order above, and
-    super-resolution whole images.
+    On disk the folder is what :class:`~datamodules.sidd.SIDDDataModule` (``denoising``) or
+    :class:`~datamodules.realsr.RealSRDataModule` (``super_resolution``, one camera) reads, and they read it here, too:
+    ids, batches, patches and prediction are theirs. What is trained on is the published training set, what is for test
+    the published validation blocks or test images; the folder's sub-folder ``validation`` has what is for validation
+    in the same place. Of each noisy image validation and test take the upper left and the lower right 256 × 256 pixels,
+    in super-resolution they take whole images; photographs in the order above.
 
     Args:
         task: ``denoising`` or ``super_resolution``. Default: ``denoising``.
@@ -81,7 +81,7 @@ class SamplePhotosDataModule(ImageDataModule):
             else partial(write_super_resolution, self._folder, data_seed, scale)
         )
         module = SIDDDataModule if task == "denoising" else partial(RealSRDataModule, scale=scale, cameras="Canon")
-        # All that the folder publishes for training is trained on; what validates is elsewhere.
+        # Nothing is held out of the training set: photographs for validation are in a folder of their own.
         self._published = module(
             data_dir=str(self._folder),
             predict_dir=predict_dir,

@@ -7,7 +7,8 @@ import numpy as np
 from scipy.io import savemat
 
 from datamodules.conversion import Conversion, convert
-from datamodules.crowd import ValidateOn
+from datamodules.crowd import Split, ValidateOn
+from datamodules.crowd_samples import CrowdFiles
 from datamodules.crowd_scenes import Scene, check_scene, render_scene
 from datamodules.crowd_transforms import CrowdAugmentationName
 from datamodules.errors import check_at_least
@@ -100,12 +101,21 @@ class SyntheticCrowdDataModule(ShanghaiTechDataModule):
         self._scene_seed = scene_seed
         self._scene = {"height": height, "width": width, "max_heads": max_heads}
 
+    def read_split(self, split: Split) -> CrowdFiles:
+        """Draw the scenes that are not there yet, and read the annotations of a split."""
+        self.prepare_data()
+        return super().read_split(split)
+
     def prepare_data(self) -> None:
-        """Draw the scenes that are not there yet. The trainer calls it in one process of each machine.
+        """Draw the scenes that are not there yet, unless images of the user's are to be predicted.
+
+        The trainer calls it in one process of each machine. Without it, ``setup`` does the same.
 
         Raises:
             DataError: If ``data_dir`` cannot be written to.
         """
+        if self.trainer is not None and self.trainer.state.fn == "predict":
+            return
         steps = {
             Conversion(sources=(), targets=_targets(split, number)): (self._scene_seed, part, number)
             for part, (split, count) in enumerate(self._counts.items())
