@@ -137,7 +137,7 @@ class ImageDataModule(LightningDataModule, ABC):
         if self.trainer is not None and self._world_size > 1:
             if len(samples) < self._world_size:
                 allowed = f"devices <= {len(samples)}, the samples of the {split} split"
-                raise refused("devices", self._world_size, allowed)
+                raise DataError(str(refused("devices", self._world_size, allowed)))
             # Lightning's own choice repeats samples until all devices have equally many.
             sampler = UnrepeatedDistributedSampler(
                 samples, num_replicas=self._world_size, rank=self.trainer.global_rank, shuffle=False

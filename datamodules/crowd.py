@@ -27,11 +27,11 @@ class CrowdDataModule(ImageDataModule, ABC):
     """Base of the data modules of crowd counting: a subclass reads the published training and test images.
 
     Training batches are ``CrowdBatch`` with crops ``[N, 3, crop_size, crop_size]``; validation and test take whole
-    images, one by one, and prediction, whose batches are ``PhotographBatch``, too. ``num_heads`` is the number of heads in
-    the crop or image, which is what ``density`` sums to: a Gaussian of fixed size at each head, drawn after all changes
-    to the image. Images are normalised with ImageNet's mean and standard deviation. Annotations refer to images as
-    they are stored, so where there are any, a camera's note to turn the image is ignored, as in MATLAB and in published
-    code.
+    images, one by one, and prediction, whose batches are ``PhotographBatch``, too. ``num_heads`` is the number of heads
+    in the crop or image, which is what ``density`` sums to: a Gaussian of fixed size at each head, drawn after all
+    changes to the image. Images are normalised with ImageNet's mean and standard deviation. Annotations refer to images
+    as they are stored, so where there are any, a camera's note to turn the image is ignored, as in MATLAB and in
+    published code.
 
     Augmentation ``standard``: a random part, scaled by 0.8 to 1.2, a left-right flip (p = 0.5), grey (p = 0.1), gamma
     0.5 to 1.5 (p = 0.3). ``none``: a random part as it is. Images smaller than it are padded at the bottom and right

@@ -5,7 +5,7 @@ from typing import Any
 
 
 class DataError(RuntimeError):
-    """Data on disk that the user must fix: a missing folder, a damaged file.
+    """Data that the user must fix, or that does not suffice for the run: a missing folder, a damaged file.
 
     The message names the argument or file, what was looked for and where, and the remedy; the command line prints it
     without a traceback.

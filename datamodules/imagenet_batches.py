@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 from datamodules.base import ImageDataModule
 from datamodules.batches import IMAGENET_MEAN, IMAGENET_STD, ImageBatch, LabelledBatch
 from datamodules.crops import RandomResizedCrop, ResizedCentreCrop
-from datamodules.errors import check_at_least, refused
+from datamodules.errors import DataError, check_at_least, refused
 from datamodules.folder import ImageFolder
 from datamodules.readers import Pixels
 from datamodules.transforms import EightBit, Normalise, RandomFlip, TrivialAugment
@@ -73,8 +73,8 @@ class ImageNetBatches(ImageDataModule, ABC):
             stage: ``fit``, ``validate``, ``test`` or ``predict``.
 
         Raises:
-            ValueError: If ``total_batch_size`` cannot be shared out evenly to the devices.
-            DataError: If data is missing or damaged.
+            DataError: If data is missing or damaged, or ``total_batch_size`` cannot be shared out evenly to the
+                devices.
         """
         _ = self.device_batch_size, self.class_names  # what is wrong with them is told before files are listed
         super().setup(stage)
@@ -104,10 +104,11 @@ class ImageNetBatches(ImageDataModule, ABC):
         """Images in a batch on each device.
 
         Raises:
-            ValueError: If ``total_batch_size`` cannot be shared out evenly.
+            DataError: If ``total_batch_size`` cannot be shared out evenly.
         """
         if self.batch_size % self._world_size:
-            raise refused("total_batch_size", self.batch_size, f"a multiple of the {self._world_size} devices")
+            allowed = f"a multiple of the {self._world_size} devices"
+            raise DataError(str(refused("total_batch_size", self.batch_size, allowed)))
         return self.batch_size // self._world_size
 
     @property

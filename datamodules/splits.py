@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.errors import check_at_least, check_fractions, refused
+from datamodules.errors import DataError, check_at_least, check_fractions, refused
 
 Indices = npt.NDArray[np.int64]
 
@@ -26,8 +26,9 @@ def split_indices(
         Ascending indices by part: ``"train"``, which is what the others leave over, then the parts as named.
 
     Raises:
-        ValueError: If a fraction is out of range (named ``<part>_fraction``) or the seed negative, the number of
-            labels is not ``count``, or a part would be empty.
+        ValueError: If a fraction is out of range (named ``<part>_fraction``) or the seed negative, or the number of
+            labels is not ``count``.
+        DataError: If a part would be empty.
 
     Example:
         >>> {part: len(indices) for part, indices in split_indices(10, {"val": 0.2}).items()}
@@ -52,5 +53,5 @@ def split_indices(
     for part, indices in parts.items():
         if len(indices) == 0:
             given = ", ".join(f"{name}_fraction={fraction}" for name, fraction in fractions.items())
-            raise ValueError(f"{given} of {count} samples leave none for {part}; allowed: fractions that do")
+            raise DataError(f"{given} of {count} samples leave none for {part}; allowed: fractions that do")
     return parts

@@ -83,6 +83,11 @@ class Task(LightningModule, ABC):
         """
         return ()
 
+    def network_input(self, batch: Any) -> Tensor:
+        """What of a batch callbacks may show the network: its images."""
+        image: Tensor = batch.image
+        return image
+
     def default_callbacks(self) -> list[Callback]:
         """Callbacks that belong to the task; one of the same class in the trainer's list takes its place."""
         return [CostSummary(), CoefficientMaps(), PictureLogger()]

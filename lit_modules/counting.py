@@ -1,7 +1,6 @@
 """Crowd counting by density maps."""
 
-from collections.abc import Callable, Iterable
-from functools import cached_property, partial
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -11,15 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
 
-from acda.analysis import receptive_halo
-from acda.inference import FLIP, apply_tiled, self_ensemble
-from acda.models.padding import pad_to_multiple
+from acda.inference import FLIP
 from datamodules.batches import CrowdBatch, PhotographBatch
 from lit_modules.base import Stage, StepOutput, Task
 from lit_modules.callbacks import CountReport, CrowdPredictions
-from lit_modules.errors import UsageError
 from lit_modules.metrics import CountMAE, CountNAE, CountRMSE, counts
 from lit_modules.pictures import dots, heat, over_image, photograph, row
+from lit_modules.whole_images import WholeImageNetwork
 
 
 class CountingTask(Task):
@@ -68,15 +65,12 @@ class CountingTask(Task):
     ) -> None:
         if density_scale <= 0:
             raise ValueError(f"density_scale must be positive, got {density_scale}")
-        if tile is not None:
-            _check_tile(tile, network)
         super().__init__(
             network, optimizer, lr_scheduler, lr_scheduler_interval, compile_network, decay_norms_and_biases
         )
         self.density_scale = density_scale
         self.loss = nn.MSELoss() if loss is None else loss
-        self.tile = tile
-        self.test_time_flip = test_time_flip
+        self.on_whole_images = WholeImageNetwork(network, tile, FLIP if test_time_flip else None)
         errors = MetricCollection({"mae": CountMAE(), "rmse": CountRMSE(), "nae": CountNAE()})
         self.train_metrics = MetricCollection({"mae": CountMAE()}, prefix="train/")
         self.val_metrics = errors.clone(prefix="val/")
@@ -88,7 +82,7 @@ class CountingTask(Task):
 
     def step(self, batch: CrowdBatch, stage: Stage) -> StepOutput:
         """Loss and errors of the counts of a batch; the prediction is the density in heads per cell."""
-        output = self(batch.image) if stage == "train" else self._evaluated(batch.image)
+        output = self(batch.image) if stage == "train" else self.on_whole_images(batch.image)
         cell_size = self.cell_size(batch.image, output)
         with torch.autocast(output.device.type, enabled=False):
             output = output.float()
@@ -140,28 +134,7 @@ class CountingTask(Task):
 
     def predict_step(self, batch: PhotographBatch, batch_idx: int) -> Tensor:
         """Density in heads per cell, ``[N, 1, h, w]``."""
-        return self._evaluated(batch.image).float() / self.density_scale
-
-    def _evaluated(self, image: Tensor) -> Tensor:
-        """The network's output as evaluation wants it: in tiles, of the mirror image too."""
-        network: Callable[[Tensor], Tensor] = self.network
-        stride = int(getattr(self.network, "output_stride", 1))
-        if self.tile is not None:
-            align = int(self.network.total_stride)  # type: ignore[arg-type]
-            network = partial(
-                apply_tiled, self.network, tile=self.tile, halo=self._halo, align=align, output_stride=stride
-            )
-        if self.test_time_flip:
-            # Padded to whole cells, else those of the mirror image would lie elsewhere.
-            return self_ensemble(network, pad_to_multiple(image, stride), FLIP)
-        return network(image)
-
-    @cached_property
-    def _halo(self) -> int:
-        try:
-            return receptive_halo(self.network, align=int(self.network.total_stride))  # type: ignore[arg-type]
-        except ValueError as error:
-            raise UsageError(f"{error}. Leave --model.init_args.tile away (null) to evaluate images whole") from error
+        return self.on_whole_images(batch.image).float() / self.density_scale
 
 
 def summed(density: Tensor, cell_size: int) -> Tensor:
@@ -175,14 +148,3 @@ def summed(density: Tensor, cell_size: int) -> Tensor:
         Heads per cell, ``[N, 1, ⌈H / cell_size⌉, ⌈W / cell_size⌉]``; nothing is lost at the borders.
     """
     return F.avg_pool2d(density, cell_size, ceil_mode=True, divisor_override=1)
-
-
-def _check_tile(tile: int, network: nn.Module) -> None:
-    stride = getattr(network, "total_stride", None)
-    if stride is None or not hasattr(network, "output_stride"):
-        raise ValueError(
-            f"tile={tile} needs a network that states its output_stride and total_stride; {type(network).__name__} "
-            "does not: leave it None"
-        )
-    if tile < 1 or tile % stride:
-        raise ValueError(f"tile must be a positive multiple of {stride}, the network's total stride, got {tile}")

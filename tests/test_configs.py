@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 import cli
+from lit_modules.callbacks.image_file import png_path
 from tests.crowd_files import write_shanghaitech, write_ucf_qnrf
 from tests.generators import write_cifar10, write_cifar100, write_imagenet, write_images
+from tests.restoration_files import write_realsr, write_sidd
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 EXPERIMENTS = sorted(p.relative_to(CONFIGS).as_posix() for p in CONFIGS.glob("*/*.yaml") if p.parent.name != "trainer")
@@ -26,6 +29,8 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_shanghaitech(folder / "shanghaitech", "A", seed=0)
     write_shanghaitech(folder / "shanghaitech", "B", seed=0)
     write_ucf_qnrf(folder / "ucf_qnrf", seed=0)
+    write_realsr(folder / "realsr", seed=0, scales=(4,))
+    write_sidd(folder / "sidd", seed=0)
     return folder
 
 
@@ -36,28 +41,43 @@ def own_images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]
     return folder, set(write_images(folder, seed=0))
 
 
+CROWD = {"batch_size": 2, "crop_size": 64, "num_workers": 0}
+RESTORATION = {"batch_size": 2, "patch_size": 24, "patches_per_image": 2, "num_workers": 0}
+# By data module: the folder of its test data, and what keeps an experiment small.
+SMALL: dict[str, tuple[str, dict[str, object]]] = {
+    "PatternsDataModule": ("", {"steps_per_epoch": 2}),
+    "DigitsDataModule": ("", {"batch_size": 16}),
+    "TexturesDataModule": ("", {"batch_size": 16}),
+    "CIFAR10DataModule": (".", {"batch_size": 16, "num_workers": 0}),
+    "CIFAR100DataModule": (".", {"batch_size": 16, "num_workers": 0}),
+    "ImageNetDataModule": (
+        "imagenet",
+        {"total_batch_size": 4, "num_workers": 0, "resize_size": 72, "crop_size": 64},
+    ),
+    "ShanghaiTechDataModule": ("shanghaitech", CROWD),
+    "UCFQNRFDataModule": ("ucf_qnrf", CROWD),
+    "SyntheticCrowdDataModule": (
+        "synthetic_crowd",
+        {**CROWD, "num_train": 6, "num_test": 3, "height": 96, "width": 128, "max_heads": 30},
+    ),
+    "RealSRDataModule": ("realsr", {**RESTORATION, "val_fraction": 0.2}),
+    "SIDDDataModule": ("sidd", {**RESTORATION, "val_fraction": 0.25, "block_size": 32}),
+    "SamplePhotosDataModule": ("sample_photos", RESTORATION),
+}
+
+
 def data_arguments(config: dict, data_dir: Path, own_images: tuple[Path, set[str]]) -> list[str]:
     """What points an experiment at the test data and keeps it small."""
     name = config["data"]["class_path"].rpartition(".")[2]
-    if name == "PatternsDataModule":
-        return ["--data.init_args.steps_per_epoch=2"]
-    arguments = [f"--data.init_args.predict_dir={own_images[0]}"]
+    folder, sizes = SMALL[name]
+    arguments = [f"--data.init_args.{key}={value}" for key, value in sizes.items()]
+    if folder:
+        arguments.append(f"--data.init_args.data_dir={data_dir / folder}")
+    if name != "PatternsDataModule":
+        arguments.append(f"--data.init_args.predict_dir={own_images[0]}")
     if name == "ImageNetDataModule":
-        sizes = {"total_batch_size": 4, "num_workers": 0, "resize_size": 72, "crop_size": 64}
-        arguments += [f"--data.init_args.{key}={value}" for key, value in sizes.items()]
         arguments += [f"--model.init_args.{key}=5" for key in ("num_classes", "network.init_args.num_classes")]
         arguments += ["--model.init_args.optimizer.init_args.lr=0.001"]  # theirs is for batches of 256
-        return [*arguments, f"--data.init_args.data_dir={data_dir / 'imagenet'}"]
-    if name in ("ShanghaiTechDataModule", "UCFQNRFDataModule", "SyntheticCrowdDataModule"):
-        sizes = {"batch_size": 2, "crop_size": 64, "num_workers": 0}
-        if name == "SyntheticCrowdDataModule":
-            sizes |= {"num_train": 6, "num_test": 3, "height": 96, "width": 128, "max_heads": 30}
-        arguments += [f"--data.init_args.{key}={value}" for key, value in sizes.items()]
-        folder = Path(config["data"]["init_args"].get("data_dir", "synthetic_crowd")).name
-        return [*arguments, f"--data.init_args.data_dir={data_dir / folder}"]
-    arguments += ["--data.init_args.batch_size=16"]
-    if name.startswith("CIFAR"):
-        arguments += [f"--data.init_args.data_dir={data_dir}", "--data.init_args.num_workers=0"]
     return arguments
 
 
@@ -69,7 +89,8 @@ def test_experiment_fits_tests_and_predicts(
     config = yaml.safe_load(path.read_text())
     arguments = ["--config", str(path), f"--trainer.default_root_dir={tmp_path}", "--trainer.accelerator=cpu"]
     arguments += data_arguments(config, data_dir, own_images)
-    cli.main(["fit", *arguments, "--trainer.max_epochs=1", "--trainer.limit_train_batches=3"])
+    short = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.limit_val_batches=3"]
+    cli.main(["fit", *arguments, *short, "--trainer.check_val_every_n_epoch=1"])
     cli.main(["test", *arguments, "--ckpt_path=best", "--trainer.limit_test_batches=3"])
     cli.main(["predict", *arguments, "--ckpt_path=best"])
 
@@ -116,7 +137,25 @@ def check_counts(results: Path, ids: set[str]) -> None:
         assert [(head["x"], head["y"]) for head in listed["heads"]] == pytest.approx(heads, abs=0.01)
 
 
-CHECKS = {"PatternTask": check_maps, "ClassificationTask": check_classes, "CountingTask": check_counts}
+def check_restored(results: Path, ids: set[str]) -> None:
+    """Every image is restored to one of its own size, with as many bits and channels as it has."""
+    folder = results / "predictions"
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == {
+        png_path(Path(), name).as_posix() for name in ids
+    }
+    grey, deep = (Image.open(folder / name) for name in ("grey.png", "grey16.png"))
+    assert (grey.mode, grey.size) == ("L", (16, 9))
+    assert (deep.mode, deep.size) == ("I;16", (12, 7))
+    assert Image.open(folder / "rgb.png").size == (14, 11)
+
+
+CHECKS = {
+    "PatternTask": check_maps,
+    "ClassificationTask": check_classes,
+    "CountingTask": check_counts,
+    "RestorationTask": check_restored,
+    "VariationalTask": check_restored,
+}
 
 
 def test_imagenet_as_published_gives_what_class_folders_give(

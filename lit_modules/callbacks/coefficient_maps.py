@@ -48,14 +48,14 @@ class CoefficientMaps(Callback):
     ) -> None:
         """Draw the maps of the first batch."""
         if batch_idx == 0 and not trainer.sanity_checking and trainer.current_epoch % self.every_n_epochs == 0:
-            self._draw(trainer, pl_module, batch.image)
+            self._draw(trainer, pl_module, pl_module.network_input(batch))  # type: ignore[operator]
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         """Draw the maps of the first batch."""
         if batch_idx == 0:
-            self._draw(trainer, pl_module, batch.image)
+            self._draw(trainer, pl_module, pl_module.network_input(batch))  # type: ignore[operator]
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule, images: Tensor) -> None:
         if not trainer.is_global_zero or self.num_images == 0:

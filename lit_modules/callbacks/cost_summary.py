@@ -27,7 +27,7 @@ class CostSummary(Callback):
             return
         self._printed = True
         network: nn.Module = pl_module.network  # type: ignore[assignment]
-        image = batch.image.shape[1:]
+        image = pl_module.network_input(batch).shape[1:]  # type: ignore[operator]
         two = (2, *image)  # BatchNorm refuses to train on one image once its feature map has shrunk to a pixel
         total = cost(network, two)
         table = Table(title=f"{type(network).__name__} on {'×'.join(map(str, (1, *image)))}", title_justify="left")

@@ -1,4 +1,5 @@
 from lit_modules.losses.charbonnier import Charbonnier
+from lit_modules.losses.pyramid import PyramidLoss
 from lit_modules.losses.variational import VariationalLoss, VariationalTerms
 
-__all__ = ["Charbonnier", "VariationalLoss", "VariationalTerms"]
+__all__ = ["Charbonnier", "PyramidLoss", "VariationalLoss", "VariationalTerms"]

@@ -108,7 +108,7 @@ def test_devices_share_out_evaluation_without_repeating(split: str, odd_images: 
 
 def test_more_devices_than_samples_are_refused() -> None:
     data = on_device(Tiny(2), 0, 3)
-    with pytest.raises(ValueError, match=r"^devices=3 is not allowed; allowed: devices <= 2, the samples of the val"):
+    with pytest.raises(DataError, match=r"^devices=3 is not allowed; allowed: devices <= 2, the samples of the val"):
         data.val_dataloader()
 
 

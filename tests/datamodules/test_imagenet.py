@@ -146,7 +146,7 @@ def test_total_batch_size_is_shared_out(imagenet_root: Path) -> None:
         data.setup("fit")
         assert data.train_dataloader().batch_size == data.val_dataloader().batch_size == expected
     data = on_device(module(imagenet_root), 0, 3)
-    with pytest.raises(ValueError, match=r"^total_batch_size=8 is not allowed; allowed: a multiple of the 3 devices$"):
+    with pytest.raises(DataError, match=r"^total_batch_size=8 is not allowed; allowed: a multiple of the 3 devices$"):
         data.setup("fit")
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from datamodules.errors import DataError
 from datamodules.splits import split_indices
 
 
@@ -34,7 +35,7 @@ def test_fractions_that_leave_nothing_are_refused() -> None:
 
 
 def test_empty_part_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^val_fraction=0.01 of 10 samples leave none for val"):
+    with pytest.raises(DataError, match=r"^val_fraction=0.01 of 10 samples leave none for val"):
         split_indices(10, {"val": 0.01})
 
 

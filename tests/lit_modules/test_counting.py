@@ -130,7 +130,7 @@ def test_tiles_give_what_the_whole_image_gives(size: tuple[int, int], flip: bool
 
 def test_halo_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr("lit_modules.counting.receptive_halo", lambda *_, **__: calls.append(1) or 32)
+    monkeypatch.setattr("lit_modules.whole_images.receptive_halo", lambda *_, **__: calls.append(1) or 32)
     task = CountingTask(small_counter(), tile=32)
     assert calls == []
     evaluated(task, torch.randn(1, 3, 64, 96))

@@ -1,0 +1,81 @@
+"""Networks evaluated on whole images: at once or in tiles, as they are or in several poses."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from torch import Tensor, nn
+
+from acda.analysis import receptive_halo
+from acda.inference import Pose, apply_tiled, self_ensemble
+from acda.models.padding import pad_to_multiple
+from lit_modules.errors import UsageError
+
+
+class WholeImageNetwork:
+    """Applies a network that gives a map of its image to images of any size.
+
+    Args:
+        network: In evaluation mode, maps ``[N, C, H, W]`` to ``[N, C', ⌈H / s⌉, ⌈W / s⌉]``; s is its ``output_stride``,
+            1 if it has none.
+        tile: Take images in parts of this side in pixels, a multiple of the network's ``total_stride``, with the
+            surroundings that they depend on: the result is that of the whole image, in less memory. None: whole.
+        poses: Take the mean over these poses of the image, each turned back. None: the image as it is.
+
+    Raises:
+        ValueError: If ``tile`` does not suit the network's strides.
+    """
+
+    def __init__(self, network: nn.Module, tile: int | None = None, poses: Sequence[Pose] | None = None) -> None:
+        if tile is not None:
+            _check_tile(tile, network)
+        self.network = network
+        self.tile = tile
+        self.poses = poses
+        self._halo: int | None = None
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Apply the network.
+
+        Args:
+            image: ``[N, C, H, W]``.
+
+        Returns:
+            ``[N, C', ⌈H / s⌉, ⌈W / s⌉]``.
+
+        Raises:
+            UsageError: If the image was to be tiled and the network reads it as a whole.
+        """
+        apply: Callable[[Tensor], Tensor] = self.network if self.tile is None else partial(self._tiled, self.tile)
+        if self.poses is None:
+            return apply(image)
+        # Padded to whole cells of the output, else those of another pose would lie elsewhere.
+        return self_ensemble(apply, pad_to_multiple(image, self.output_stride), self.poses)
+
+    @property
+    def output_stride(self) -> int:
+        """Pixels of an image between neighbours in the network's output."""
+        return int(getattr(self.network, "output_stride", 1))
+
+    def _tiled(self, tile: int, image: Tensor) -> Tensor:
+        align = int(self.network.total_stride)  # type: ignore[arg-type]
+        if self._halo is None:
+            self._halo = _halo(self.network, image.shape[1], align)
+        return apply_tiled(self.network, image, tile, self._halo, align, self.output_stride)
+
+
+def _halo(network: nn.Module, in_channels: int, align: int) -> int:
+    try:
+        return receptive_halo(network, in_channels, align)
+    except ValueError as error:
+        raise UsageError(f"{error}. Leave --model.init_args.tile away (null) to evaluate images whole") from error
+
+
+def _check_tile(tile: int, network: nn.Module) -> None:
+    stride = getattr(network, "total_stride", None)
+    if stride is None or not hasattr(network, "output_stride"):
+        raise ValueError(
+            f"tile={tile} needs a network that states its output_stride and total_stride; {type(network).__name__} "
+            "does not: leave it None"
+        )
+    if tile < 1 or tile % stride:
+        raise ValueError(f"tile must be a positive multiple of {stride}, the network's total stride, got {tile}")
