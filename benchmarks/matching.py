@@ -5,9 +5,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
+import yaml
+from jsonargparse import ArgumentParser
 from torch import nn
 
 import acda
+from benchmarks.machine import ROOT
 
 
 class Convolution(NamedTuple):
@@ -59,3 +62,16 @@ def matched_width(make: Callable[[int], nn.Module], aim: int, widths: Iterable[i
         widths: To choose from.
     """
     return min(widths, key=lambda width: abs(parameters(lambda: make(width)) - aim))
+
+
+def network_in(config: str) -> nn.Module:
+    """The network of an experiment.
+
+    Args:
+        config: The experiment's YAML file, relative to the repository.
+    """
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(nn.Module, "network")
+    model = yaml.safe_load((ROOT / config).read_text())["model"]["init_args"]
+    made: nn.Module = parser.instantiate(parser.parse_object({"network": model["network"]})).network
+    return made

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_TAPS = (1, 4, 6, 4, 1)
-
 
 def laplacian_pyramid(image: Tensor, levels: int = 3) -> list[Tensor]:
     """Take an image apart into bands, each at half the resolution of the one before, rounded up.
@@ -54,18 +52,26 @@ def collapse_pyramid(pyramid: Sequence[Tensor]) -> Tensor:
 
 
 def _reduce(image: Tensor) -> Tensor:
-    padded = F.pad(image, (2, 2, 2, 2), mode="replicate")
-    return F.conv2d(padded, _filter(image), stride=2, groups=image.shape[1])
+    return _halve(_halve(image).mT).mT
 
 
 def _expand(image: Tensor, like: Tensor) -> Tensor:
     """Twice the resolution, cropped to the size of another image."""
-    height, width = like.shape[2:]
-    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
-    larger = F.conv_transpose2d(padded, 4 * _filter(image), stride=2, groups=image.shape[1])
-    return larger[..., 4 : 4 + height, 4 : 4 + width]  # a pixel of padding and half a filter
+    return _double(_double(image).mT).mT[..., : like.shape[2], : like.shape[3]]
 
 
-def _filter(image: Tensor) -> Tensor:
-    taps = torch.tensor(_TAPS, dtype=image.dtype, device=image.device) / sum(_TAPS)
-    return torch.outer(taps, taps).expand(image.shape[1], 1, -1, -1)
+# Sums, not convolutions: autocast would round those, and their sums with them, to half precision.
+
+
+def _halve(x: Tensor) -> Tensor:
+    """Filter rows and keep every other pixel, the first one included."""
+    padded = F.pad(x, (2, 2, 0, 0), mode="replicate")
+    a, b, c, d, e = (padded[..., start : start + x.shape[-1] : 2] for start in range(5))
+    return (a + 4 * b + 6 * c + 4 * d + e) / 16
+
+
+def _double(x: Tensor) -> Tensor:
+    """Put a zero after every pixel of the rows, filter, and double: what a pixel gets depends on whether it was one."""
+    padded = F.pad(x, (1, 1, 0, 0), mode="replicate")
+    before, here, after = padded[..., :-2], padded[..., 1:-1], padded[..., 2:]
+    return torch.stack([(before + 6 * here + after) / 8, (here + after) / 2], dim=-1).flatten(-2)

@@ -133,7 +133,7 @@ class VariationalDenoiser(nn.Module):
 
     Args:
         denoiser: Gives r and ln m², ``[N, 2C, H, W]``: :class:`DNet`, or a :class:`acda.models.Restorer` with
-            ``out_channels`` of 2C and ``residual=False``.
+            ``out_channels`` of 2C and ``residual=False``. It has an attribute ``total_stride``.
         noise_estimator: Gives ln α and ln β, ``[N, 2C, H, W]``: :class:`SNet`. Only needed to train.
 
     Shape:
@@ -142,6 +142,9 @@ class VariationalDenoiser(nn.Module):
     Attributes:
         total_stride: The denoiser's.
         output_stride: 1.
+
+    Raises:
+        ValueError: When applied, if a network gives another number of channels.
 
     Reference:
         Yue, Yong, Zhao, Zhang, Meng, *Variational Denoising Network: Toward Blind Noise Modeling and Removal*, NeurIPS

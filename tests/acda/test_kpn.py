@@ -79,6 +79,14 @@ def test_one_colour_has_no_detail() -> None:
         torch.testing.assert_close(band, torch.zeros_like(band))
 
 
+def test_bands_keep_their_precision_under_autocast() -> None:
+    image = torch.rand(1, 1, 12, 9)
+    with torch.autocast("cpu", torch.bfloat16):
+        pyramid = laplacian_pyramid(image)
+    for band, expected in zip(pyramid, laplacian_pyramid(image), strict=True):
+        assert torch.equal(band, expected)
+
+
 def test_pyramid_of_no_level_is_refused() -> None:
     with pytest.raises(ValueError, match="levels must be at least 1, got 0"):
         laplacian_pyramid(torch.zeros(1, 1, 4, 4), 0)

@@ -1,0 +1,46 @@
+"""Restores sample photographs with ACDA, plain convolutions and predicted kernels at matched parameters.
+
+``python -m benchmarks.restoration --csv benchmarks/results/restoration.csv``
+
+Denoising and super-resolution by 2; networks and recipes are those of ``configs/sample_photos``. PSNR and SSIM are of
+Y, on photographs of which nothing was trained on, beside those of the images as they came.
+"""
+
+from collections.abc import Sequence
+
+from benchmarks import records, study
+from benchmarks.matching import network_in, parameters
+
+TASKS = ("denoising", "super_resolution")
+NETWORKS = {"ACDA": "acda", "convolution": "conv2d", "KPN": "kpn"}
+METRICS = ("test/psnr_y", "test/ssim_y", "test/psnr_y_input", "test/ssim_y_input")
+
+
+def candidate(task: str, name: str) -> study.Candidate:
+    """The experiment of a task with a network.
+
+    Args:
+        task: One of ``TASKS``.
+        name: Key of ``NETWORKS``.
+    """
+    config = f"configs/sample_photos/{task}_{NETWORKS[name]}.yaml"
+    facts: records.Row = {"task": task, "network": name, "parameters": parameters(lambda: network_in(config))}
+    return study.Candidate(config, facts)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the study, print the table, write the rows.
+
+    Args:
+        arguments: Command line, by default the process's; what is not known here goes to ``fit`` and ``test``.
+    """
+    parser = study.parser("restoration", __doc__)
+    parser.add_argument("--task", nargs="+", choices=TASKS, default=TASKS, help="default: both")
+    parser.add_argument("--only", nargs="+", choices=tuple(NETWORKS), default=tuple(NETWORKS), help="default: all")
+    options, further = parser.parse_known_args(arguments)
+    candidates = [candidate(task, name) for task in options.task for name in options.only]
+    study.run(candidates, METRICS, options, further)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The benchmarks of restoration on small images."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from acda.models import KPN, Restorer
+from benchmarks import large_images, patch_loading
+from benchmarks.matching import network_in, parameters
+from benchmarks.restoration import NETWORKS, TASKS, candidate
+from tests.benchmarks import rows_of
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_networks_that_are_compared_have_about_as_many_parameters(task: str) -> None:
+    counts = [candidate(task, name).facts["parameters"] for name in NETWORKS]
+    assert counts[0] == parameters(lambda: Restorer(inner_width=64, depth=4))
+    assert counts == pytest.approx([counts[0]] * 3, rel=0.02)
+
+
+def test_network_of_an_experiment_is_built_as_it_says() -> None:
+    network = network_in("configs/sample_photos/denoising_kpn.yaml")
+    assert isinstance(network, KPN)
+    assert len(network.body) == 29 + 1
+
+
+def test_patches_are_the_same_however_they_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "rows.csv"
+    small = ["--height=96", "--width=128", "--patch=32", "--rounds=2", "--decoded=2", "--converted=8"]
+    threads = torch.get_num_threads()
+    patch_loading.main([*small, f"--csv={path}"])
+    assert torch.get_num_threads() == threads
+    decoded, converted = rows_of(path)
+    assert [row["status"] for row in (decoded, converted)] == ["ok", "ok"]
+    for row in (decoded, converted):
+        assert float(row["patches_per_s"]) == pytest.approx(1e3 * int(row["patches"]) / float(row["draw_ms"]), rel=1e-6)
+    ratio = float(converted["patches_per_s"]) / float(decoded["patches_per_s"])
+    assert float(converted["faster"]) == pytest.approx(ratio, rel=1e-6)
+    assert "patches/s" in capsys.readouterr().out
+
+
+def test_memory_of_tiles_is_measured(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    large_images.main(["--height=128", "--width=192", "--tile", "0", "32", f"--csv={path}"])
+    whole, tiled = rows_of(path)
+    assert (whole["tile"], tiled["tile"]) == ("whole", "32")
+    assert float(whole["output_mib"]) == pytest.approx(128 * 192 * 3 * 4 / 2**20)
+    assert float(whole["extra_mib"]) >= float(whole["output_mib"])
+
+
+def test_tiles_of_the_benchmark_give_the_whole() -> None:
+    torch.manual_seed(0)
+    network = Restorer(inner_width=8, depth=1).eval()
+    network.tail[-1].weight.data.normal_()
+    image = torch.rand(1, 3, 64, 96)
+    torch.testing.assert_close(large_images.restored(image, network, 32), large_images.restored(image, network, 0))
