@@ -75,7 +75,7 @@ def scale_and_size(counter: CrowdCounter, data: SyntheticCrowdDataModule) -> rec
     """
     sizes: list[float] = []
     used: dict[str, list[float]] = {}
-    folder = Path(data.data_dir).expanduser()
+    folder = Path(data.data_dir).expanduser() / "part_A_final"
     samples = data.test_samples()
     for index in range(len(samples)):
         batch = samples[index]

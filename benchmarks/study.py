@@ -52,7 +52,11 @@ def parser(module: str, description: str | None) -> argparse.ArgumentParser:
     )
     made.add_argument("--seeds", type=int, default=3, help="seeds 0 to SEEDS − 1 for each candidate (default 3)")
     made.add_argument("--jobs", type=int, default=1, help="runs at a time (default 1)")
-    made.add_argument("--keep", type=Path, help="folder for the runs; by default they are deleted")
+    made.add_argument(
+        "--keep",
+        type=Path,
+        help="folder for the runs, finished ones are found there again; by default they are deleted",
+    )
     made.add_argument("--csv", type=Path, help="also write a row for each run here")
     return made
 
@@ -88,14 +92,18 @@ def run(
             found, seconds = _fit_and_test(candidate, seed, folder, further)
             row = {**candidate.facts, "seed": seed} | {metric: float(found[metric]) for metric in metrics}
             row |= finish(candidate, newest_run(folder)) if finish is not None else {}
-            return row | {"fit_seconds": round(seconds, 1)}
+            return row | {"fit_seconds": seconds}
 
         waiting = [pool.submit(one, number, seed) for seed in range(options.seeds) for number in range(len(candidates))]
-        for future in waiting:
-            rows.append(future.result())
-            print(*rows[-1].values(), flush=True)
-            if options.csv is not None:
-                records.write(options.csv, rows)
+        try:
+            for future in waiting:
+                rows.append(future.result())
+                print(*rows[-1].values(), flush=True)
+                if options.csv is not None:
+                    records.write(options.csv, rows)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # what runs is waited for, what does not is not begun
+            raise
     print()
     for candidate in candidates:
         own = [row for row in rows if candidate.facts.items() <= row.items()]
@@ -112,7 +120,13 @@ def newest_run(folder: Path) -> Path:
 def _fit_and_test(
     candidate: Candidate, seed: int, folder: Path, further: Sequence[str]
 ) -> tuple[dict[str, str], float]:
-    """Fit, then test the best checkpoint: metrics by name, and the seconds of ``fit``, the process's start included."""
+    """Fit, then test the best checkpoint: metrics by name, and the seconds of ``fit``, the process's start included.
+
+    A run that was tested before is not repeated.
+    """
+    noted = folder / "fit_seconds.txt"
+    if noted.is_file():
+        return _metrics(folder), float(noted.read_text())
     common = [f"--config={candidate.config}", f"--trainer.default_root_dir={folder}", f"--seed_everything={seed}"]
     common += [*candidate.arguments, *further]
     started = time.perf_counter()
@@ -121,9 +135,14 @@ def _fit_and_test(
         if done.returncode:
             sys.exit(f"{' '.join(subcommand)}\n{done.stdout}\n{done.stderr}")
         if subcommand[0] == "fit":
-            seconds = time.perf_counter() - started
+            seconds = round(time.perf_counter() - started, 1)
+    noted.write_text(f"{seconds}\n")  # last: it says that the run is finished
+    return _metrics(folder), seconds
+
+
+def _metrics(folder: Path) -> dict[str, str]:
     with (newest_run(folder) / "test" / "metrics.csv").open(newline="") as file:
-        return list(csv.DictReader(file))[-1], seconds
+        return list(csv.DictReader(file))[-1]
 
 
 def _spread(rows: Sequence[records.Row], column: str) -> str:

@@ -58,6 +58,29 @@ def test_a_study_may_look_at_the_finished_run(tmp_path: Path) -> None:
     assert (tmp_path / "kept" / "1_0" / "version_0").is_dir()
 
 
+@pytest.mark.usefixtures("_program")
+def test_a_study_that_was_interrupted_repeats_no_finished_run(tmp_path: Path) -> None:
+    options = study.parser("x", None).parse_args(["--seeds=2", f"--keep={tmp_path}"])
+    candidates = [study.Candidate("a.yaml", {"network": name}) for name in ("one", "two")]
+
+    def finish(tried: study.Candidate, run: Path) -> dict[str, float]:
+        if tried.facts["network"] == "two" and broken:
+            raise RuntimeError("interrupted")
+        return {"began": run.stat().st_mtime_ns}
+
+    broken = True
+    with pytest.raises(RuntimeError, match="interrupted"):
+        study.run(candidates, ["test/error"], options, [], finish)
+    began = {path: path.stat().st_mtime_ns for path in tmp_path.glob("?_?/version_0")}
+    assert {"0_0", "1_0"} <= {path.parent.name for path in began}
+    broken = False
+    rows = study.run(candidates, ["test/error"], options, [], finish)
+    assert [(row["network"], row["seed"], row["test/error"]) for row in rows] == [
+        (name, seed, float(seed)) for seed in (0, 1) for name in ("one", "two")
+    ]
+    assert all(path.stat().st_mtime_ns == time for path, time in began.items())
+
+
 def test_width_is_that_of_the_nearest_number_of_parameters() -> None:
     assert matched_width(lambda width: nn.Linear(width, 10, bias=False), 74, range(1, 100)) == 7
     assert matched_width(lambda width: nn.Linear(width, 10, bias=False), 5000, range(1, 100)) == 99
