@@ -1,9 +1,6 @@
 """What every restoration network promises, whatever is inside it."""
 
-from collections.abc import Sequence
-
 import numpy as np
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -90,9 +87,3 @@ def smooth_image(channels: int) -> Tensor:
     row, column = torch.meshgrid(torch.arange(17.0), torch.arange(14.0), indexing="ij")
     phases = torch.arange(2 * channels).view(2, channels, 1, 1)
     return 0.5 + 0.4 * torch.sin(0.3 * row + 0.2 * column + phases)
-
-
-def assert_refuses(make: object, refusals: Sequence[tuple[dict[str, object], str]]) -> None:
-    for arguments, message in refusals:
-        with pytest.raises(ValueError, match=message):
-            make(**arguments)
