@@ -18,8 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("configs", nargs="+", help="experiments to compare")
     parser.add_argument("--metric", action="append", required=True, help="test metric; may be given several times")
     options, further = parser.parse_known_args(arguments)
-    candidates = [study.Candidate(config, {"config": config}) for config in options.configs]
-    study.run(candidates, options.metric, options, further)
+    candidates = [study.Candidate(config, {"config": config}, options.metric) for config in options.configs]
+    study.run(candidates, options, further)
 
 
 if __name__ == "__main__":

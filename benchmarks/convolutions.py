@@ -44,7 +44,7 @@ def candidate(data: str, name: str) -> study.Candidate:
     count = parameters(lambda: network(name, width, classes))
     facts: records.Row = {"data": data, "convolution": name, "width": width, "parameters": count}
     widths = f"{NETWORK}.widths=[8,16,{width},{2 * width}]"
-    return study.Candidate(config, facts, [*CONVOLUTIONS[name].options(NETWORK), widths])
+    return study.Candidate(config, facts, ["test/top1_error"], [*CONVOLUTIONS[name].options(NETWORK), widths])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=tuple(CONVOLUTIONS), default=tuple(CONVOLUTIONS))
     options, further = parser.parse_known_args(arguments)
     candidates = [candidate(data, name) for data in options.data for name in options.only]
-    study.run(candidates, ["test/top1_error"], options, further)
+    study.run(candidates, options, further)
 
 
 if __name__ == "__main__":

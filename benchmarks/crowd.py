@@ -59,7 +59,7 @@ def candidate(name: str) -> study.Candidate:
     aim = parameters(lambda: network("ACDA", ACDA_WIDTH))
     width = matched_width(lambda width: network(name, width), aim, WIDTHS)
     facts: records.Row = {"convolution": name, "width": width, "parameters": parameters(lambda: network(name, width))}
-    return study.Candidate(CONFIGS[name], facts, [f"{_BACKBONE}.widths=[16,32,{width},{2 * width}]"])
+    return study.Candidate(CONFIGS[name], facts, METRICS, [f"{_BACKBONE}.widths=[16,32,{width},{2 * width}]"])
 
 
 def scale_and_size(counter: CrowdCounter, data: SyntheticCrowdDataModule) -> records.Row:
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = study.parser("crowd", __doc__)
     parser.add_argument("--only", nargs="+", choices=tuple(CONFIGS), default=tuple(CONFIGS))
     options, further = parser.parse_known_args(arguments)
-    study.run([candidate(name) for name in options.only], METRICS, options, further, figure_7)
+    study.run([candidate(name) for name in options.only], options, further, figure_7)
 
 
 if __name__ == "__main__":

@@ -22,11 +22,13 @@ class Candidate(NamedTuple):
     Attributes:
         config: The experiment's YAML file.
         facts: What tells it from the others: the first columns of its rows.
+        metrics: Names of test metrics.
         arguments: Of the command line, for ``fit`` and ``test``.
     """
 
     config: str
     facts: records.Row
+    metrics: Sequence[str]
     arguments: Sequence[str] = ()
 
 
@@ -63,7 +65,6 @@ def parser(module: str, description: str | None) -> argparse.ArgumentParser:
 
 def run(
     candidates: Sequence[Candidate],
-    metrics: Sequence[str],
     options: argparse.Namespace,
     further: Sequence[str],
     finish: Finish | None = None,
@@ -72,7 +73,6 @@ def run(
 
     Args:
         candidates: What is trained.
-        metrics: Names of test metrics.
         options: From :func:`parser`.
         further: Arguments of the command line for all.
         finish: Adds columns to a row.
@@ -90,7 +90,7 @@ def run(
             candidate = candidates[number]
             folder = (options.keep or Path(scratch)) / f"{number}_{seed}"
             found, seconds = _fit_and_test(candidate, seed, folder, further)
-            row = {**candidate.facts, "seed": seed} | {metric: float(found[metric]) for metric in metrics}
+            row = {**candidate.facts, "seed": seed} | {metric: float(found[metric]) for metric in candidate.metrics}
             row |= finish(candidate, newest_run(folder)) if finish is not None else {}
             return row | {"fit_seconds": seconds}
 

@@ -16,11 +16,11 @@ from tests.benchmarks import rows_of
 def test_networks_that_are_compared_have_about_as_many_parameters(task: str) -> None:
     counts = [candidate(task, name).facts["parameters"] for name in NETWORKS]
     assert counts[0] == parameters(lambda: Restorer(inner_width=64, depth=4))
-    assert counts == pytest.approx([counts[0]] * 3, rel=0.02)
+    assert counts == pytest.approx([counts[0]] * 3, rel=0.05)
 
 
 def test_network_of_an_experiment_is_built_as_it_says() -> None:
-    network = network_in("configs/sample_photos/denoising_kpn.yaml")
+    network = network_in("configs/sample_photos/super_resolution_kpn.yaml")
     assert isinstance(network, KPN)
     assert len(network.body) == 29 + 1
 

@@ -49,8 +49,10 @@ def test_a_run_that_fails_ends_the_study_with_its_output() -> None:
 @pytest.mark.usefixtures("_program")
 def test_a_study_may_look_at_the_finished_run(tmp_path: Path) -> None:
     options = study.parser("x", None).parse_args(["--seeds=1", f"--keep={tmp_path / 'kept'}"])
-    candidates = [study.Candidate("a.yaml", {"network": name}, [f"--offset={name}"]) for name in ("1", "2")]
-    rows = study.run(candidates, ["test/error"], options, [], lambda _, run: {"folders": len(list(run.iterdir()))})
+    candidates = [
+        study.Candidate("a.yaml", {"network": name}, ["test/error"], [f"--offset={name}"]) for name in ("1", "2")
+    ]
+    rows = study.run(candidates, options, [], lambda _, run: {"folders": len(list(run.iterdir()))})
     assert [(row["network"], row["test/error"], row["folders"]) for row in rows] == [
         ("1", 1.0, 2),
         ("2", 2.0, 2),
@@ -61,7 +63,7 @@ def test_a_study_may_look_at_the_finished_run(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_program")
 def test_a_study_that_was_interrupted_repeats_no_finished_run(tmp_path: Path) -> None:
     options = study.parser("x", None).parse_args(["--seeds=2", f"--keep={tmp_path}"])
-    candidates = [study.Candidate("a.yaml", {"network": name}) for name in ("one", "two")]
+    candidates = [study.Candidate("a.yaml", {"network": name}, ["test/error"]) for name in ("one", "two")]
 
     def finish(tried: study.Candidate, run: Path) -> dict[str, float]:
         if tried.facts["network"] == "two" and broken:
@@ -70,11 +72,11 @@ def test_a_study_that_was_interrupted_repeats_no_finished_run(tmp_path: Path) ->
 
     broken = True
     with pytest.raises(RuntimeError, match="interrupted"):
-        study.run(candidates, ["test/error"], options, [], finish)
+        study.run(candidates, options, [], finish)
     began = {path: path.stat().st_mtime_ns for path in tmp_path.glob("?_?/version_0")}
     assert {"0_0", "1_0"} <= {path.parent.name for path in began}
     broken = False
-    rows = study.run(candidates, ["test/error"], options, [], finish)
+    rows = study.run(candidates, options, [], finish)
     assert [(row["network"], row["seed"], row["test/error"]) for row in rows] == [
         (name, seed, float(seed)) for seed in (0, 1) for name in ("one", "two")
     ]
