@@ -74,9 +74,7 @@ def measure(root: Path, options: argparse.Namespace) -> list[records.Row]:
     Returns:
         A row for each.
     """
-    small = {"patch_size": options.patch, "block_size": options.patch}
-    data = SIDDDataModule(str(root), patches_per_image=1000, val_fraction=0.25, **small)
-    data.setup("fit")
+    data = SIDDDataModule(str(root), patch_size=options.patch, patches_per_image=1000, validate_on="test")
     converted = data.train_samples()
     assert isinstance(converted, RandomPatches)
     ways = {
