@@ -14,7 +14,7 @@ from acda.layers import (
     Involution2d,
     convert_conv2d,
 )
-from acda.ops import adaptive_conv2d
+from acda.ops import adaptive_conv2d, standard_operators
 
 __all__ = [
     "ACDAConv2d",
@@ -34,4 +34,5 @@ __all__ = [
     "identity_bases",
     "inference",
     "models",
+    "standard_operators",
 ]

@@ -78,7 +78,8 @@ class CrowdCounter(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Estimate the density of heads, up to the scale it was trained with."""
-        height, width = (-(-side // self.output_stride) for side in image.shape[2:])
+        step = self.output_stride
+        height, width = ((side + step - 1) // step for side in image.shape[2:])  # in ONNX division rounds towards zero
         features = self.backbone(pad_to_multiple(image, self.total_stride))
         density: Tensor = self.decoder(features)[..., :height, :width]
         return _ACTIVATIONS[self.output_activation](density)

@@ -9,6 +9,8 @@ from torch.utils.flop_counter import register_flop_formula
 
 from acda.ops.geometry import Geometry
 
+operators: list[Any] = []
+"""The forward operators that are registered, as they stand in exported programs."""
 Shape = Sequence[int]
 Operator = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None, Geometry, int], Tensor]
 
@@ -141,6 +143,7 @@ def register(name: str, forward: Forward, backward: Backward) -> Operator:
 
     forward_op.register_autograd(differentiate, setup_context=save)
     backward_op.register_autograd(refuse)
+    operators.append(getattr(torch.ops.acda, name).default)
 
     @register_flop_formula(getattr(torch.ops.acda, name))
     def _(x: Shape, coefficients: Shape, bases: Shape, weight: Shape, *_: Any, **__: Any) -> int:

@@ -10,34 +10,25 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import (
-    Checkpoint,
-    EarlyStopping,
-    LearningRateMonitor,
-    ModelCheckpoint,
-    ProgressBar,
-    WeightAveraging,
-)
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_modules.callbacks import WarmStart
 from lit_modules.cli import checkpoints, runs
 from lit_modules.cli.callbacks import RunCheckpoint, SaveConfig
 from lit_modules.cli.errors import raise_refused
 from lit_modules.cli.loggers import default_loggers
 from lit_modules.cli.parser import Parser
-from lit_modules.cli.progress import ProgressLines
 from lit_modules.cli.random_state import RandomState
 from lit_modules.cli.request import read_request
 from lit_modules.cli.resume import ChangedSettings
+from lit_modules.cli.run_callbacks import run_callbacks
 from lit_modules.cli.trainer import RunTrainer
 from lit_modules.errors import UsageError
 
 ROOT = "runs"
 # settings of the machine that trained, which need not be the one that evaluates
 MACHINE = ("accelerator", "devices", "num_nodes", "strategy", "plugins")
-ONLY_FIT = (Checkpoint, EarlyStopping, LearningRateMonitor, WarmStart, WeightAveraging)
 # Lightning's warnings about what is meant to be so here, or is its own business
 QUIET = ("Checkpoint directory .* exists and is not empty", ".*treespec, LeafSpec")
 NAME_ONE = "name one: --ckpt_path best, last, a file or a run folder (or opt out: --allow_untrained=true)"
@@ -72,10 +63,15 @@ class CLI(LightningCLI):
 
     # Arguments
 
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Adds ``export`` to Lightning's."""
+        return {**LightningCLI.subcommands(), "export": {"model", "datamodule"}}
+
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Keeps the head of the help short."""
-        kwargs.setdefault("usage", "python cli.py {fit,validate,test,predict} ...")
-        kwargs.setdefault("description", "Trains networks, evaluates them, and applies them.")
+        kwargs.setdefault("usage", "python cli.py {fit,validate,test,predict,export} ...")
+        kwargs.setdefault("description", "Trains networks, evaluates them, applies them, and exports them.")
         return super().init_parser(**kwargs)
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -150,7 +146,7 @@ class CLI(LightningCLI):
                 raise UsageError(f"{key}: expected keys with values, got {config[key]!r}")
         self.root = Path(config.trainer.default_root_dir or ROOT)
         self.run: Path | None = None
-        self.writes = not config.trainer.fast_dev_run and not config.trainer.barebones
+        self.writes = subcommand != "export" and not config.trainer.fast_dev_run and not config.trainer.barebones
         if self.checkpoint is None and config.ckpt_path is not None:
             self._open_checkpoint(str(config.ckpt_path), self.root, subcommand, config.weights_only is False)
         if self.checkpoint_path is not None:
@@ -185,6 +181,8 @@ class CLI(LightningCLI):
         """Builds the trainer of a run folder."""
         assert self.subcommand is not None
         self._check_checkpoint(self.subcommand)
+        if self.subcommand == "export":
+            return self._exporter()
         fit = self.subcommand == "fit"
         config: dict[str, Any] = {**self._get(self.config_init, "trainer"), **kwargs}
         if self.run is None:
@@ -197,7 +195,18 @@ class CLI(LightningCLI):
         if not fit:
             config["enable_checkpointing"] = False
             warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`, callbacks used to create")
-        config["callbacks"] = self._callbacks(config, fit)
+        own, parser = self.config[self.subcommand], self._parser(self.subcommand)
+        save_config = SaveConfig(parser, own, config_filename=f"config_{self.subcommand}.yaml") if self.writes else None
+        config["callbacks"] = run_callbacks(
+            config,
+            fit,
+            self.run,
+            begins=self.checkpoint_path is None,
+            resuming=self.resuming,
+            checkpoint=self._get(self.config_init, "checkpoint"),
+            lr_monitor=self._get(self.config_init, "lr_monitor"),
+            save_config=save_config,
+        )
         try:
             return self.trainer_class(**config)
         except Exception:
@@ -205,42 +214,27 @@ class CLI(LightningCLI):
                 self.run.rmdir()  # which was made for nothing, if it is empty
             raise
 
+    def _exporter(self) -> Trainer:
+        """A trainer that trains nothing, in the folder for what is exported, which is made when there is something."""
+        config = self.config_init["export"]
+        if config.image_size is None:
+            config.image_size = self.config["export"].get("model.init_args.network.init_args.image_size")
+        run = runs.new_run(self.root, create=False) if self.run is None else self.run
+        folder = runs.results_folder(run, "export", create=False)
+        return self.trainer_class(
+            accelerator="cpu",
+            devices=1,
+            default_root_dir=folder,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+        )
+
     def _run_subcommand(self, subcommand: str) -> None:
         """Runs it, and says where its results are and how to look at them."""
         super()._run_subcommand(subcommand)
         if self.writes:
             rank_zero_info(f"Results are in {self.run}; to look at them: tensorboard --logdir {self.root}")
-
-    def _callbacks(self, config: dict[str, Any], fit: bool) -> list[Callback]:
-        """The user's callbacks and those that every run has, without those that have nothing to do."""
-        given = config["callbacks"] or []
-        callbacks: list[Callback] = list(given) if isinstance(given, list) else [given]
-        if not fit:
-            callbacks = [callback for callback in callbacks if not isinstance(callback, ONLY_FIT)]
-        starts = [callback for callback in callbacks if isinstance(callback, WarmStart)]
-        callbacks = [callback for callback in callbacks if callback not in starts]
-        if self.checkpoint_path is None:
-            callbacks = starts + callbacks  # before any that copies the network
-        callbacks += self.resuming
-        if config["barebones"]:
-            return callbacks
-        if fit and self.writes and config["enable_checkpointing"] is not False:
-            callbacks.append(self._get(self.config_init, "checkpoint"))
-        if fit and config["logger"] and not any(isinstance(x, LearningRateMonitor) for x in callbacks):
-            callbacks.append(self._get(self.config_init, "lr_monitor"))
-        bar = config["enable_progress_bar"] is not False and not any(isinstance(x, ProgressBar) for x in callbacks)
-        if bar and not sys.stdout.isatty():
-            callbacks.append(ProgressLines())
-        if self.writes:
-            own = self.config[self.subcommand]
-            name = f"config_{self.subcommand}.yaml"
-            callbacks.append(SaveConfig(self._parser(self.subcommand), own, config_filename=name))
-        for callback in callbacks:
-            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
-                callback.dirpath = str(Path(str(self.run), "checkpoints").absolute())
-            if isinstance(callback, WeightAveraging):
-                rank_zero_info("Validation and checkpoints use moving averages of the weights")
-        return callbacks
 
     def _check_checkpoint(self, subcommand: str) -> None:
         """Makes sure that the checkpoint fits model and optimizer, and that there is one where one is needed."""

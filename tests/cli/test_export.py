@@ -115,23 +115,24 @@ class Inverse(nn.Module):
 def test_a_layer_that_cannot_be_exported_is_named(layer: nn.Module, words: str, tmp_path: Path) -> None:
     network = nn.Sequential(nn.Conv2d(1, 1, 3), layer)
     with pytest.raises(UsageError) as refused:
-        export_network(network, tmp_path / "model.onnx", "onnx")
+        export_network(network, tmp_path / "out" / "model.onnx", "onnx")
     assert words in str(refused.value)
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("out/*"))
 
 
 def test_a_file_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "model.pt2"
+    path = tmp_path / "out" / "model.pt2"
+    path.parent.mkdir()
     path.write_text("earlier")
 
-    def write(program: object, file: Path) -> Callable[[Tensor], Tensor]:
+    def write(network: nn.Module, program: object, file: Path) -> Callable[[Tensor], Tensor]:
         file.write_text("wrong")
         return lambda image: image * 1.001
 
     monkeypatch.setitem(export._WRITERS, "torch_export", write)
     with pytest.raises(UsageError, match="differs from the network by"):
         export_network(nn.Conv2d(1, 1, 1), path, "torch_export")
-    assert [file.read_text() for file in tmp_path.iterdir()] == ["earlier"]
+    assert [file.read_text() for file in path.parent.iterdir()] == ["earlier"]
 
 
 def test_sizes_that_the_network_does_not_take(tmp_path: Path) -> None:
