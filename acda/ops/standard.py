@@ -71,7 +71,7 @@ def conv2d(
     padding: Sequence[int] = (0, 0),
     dilation: Sequence[int] = (1, 1),
     groups: int | torch.SymInt = 1,
-) -> Tensor:
+) -> Any:
     """A convolution with as many groups as there are images: a matrix product for each.
 
     Args:
