@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import compare, machine, records
+from benchmarks import machine, records
 from tests.benchmarks import rows_of
 
 
@@ -60,20 +60,3 @@ def test_command_line() -> None:
     assert records.setting(options) == {"device": "cpu", "dtype": "float32", "rounds": 3}
     options = records.parse(records.parser("operator", None), ["--device", "cuda"])
     assert (options.dtype, options.rounds) == (torch.bfloat16, 20)
-
-
-def test_comparison_writes_a_row_for_each_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(compare, "run", lambda config, seed, folder, further: ({"mse": str(seed + len(config))}, 1.25))
-    path = tmp_path / "rows.csv"
-    compare.main(["a", "bb", "--metric", "mse", "--seeds", "2", "--csv", str(path)])
-    rows = rows_of(path)
-    assert [(row["config"], row["seed"], row["mse"]) for row in rows] == [
-        ("a", "0", "1"),
-        ("bb", "0", "2"),
-        ("a", "1", "2"),
-        ("bb", "1", "3"),
-    ]
-    assert all(row["torch"] == torch.__version__ and row["fit_seconds"] for row in rows)
-    assert "mse  a: 1.5 ± 0.71 (2 seeds)" in capsys.readouterr().out

@@ -34,7 +34,9 @@ def test_comparison_gives_each_run_and_the_mean_over_seeds(tmp_path: Path, capsy
     result = tmp_path / "rows.csv"
     compare.main(["a.yaml", "b.yaml", "--metric=test/error", f"--csv={result}", "--jobs=2", "--offset=10"])
     with result.open() as file:
-        rows = [(row["config"], row["seed"], float(row["test/error"])) for row in csv.DictReader(file)]
+        written = list(csv.DictReader(file))
+    assert all(row["torch"] == torch.__version__ and row["fit_seconds"] for row in written)
+    rows = [(row["config"], row["seed"], float(row["test/error"])) for row in written]
     assert rows == [(config, str(seed), seed**2 + 10) for seed in range(3) for config in ("a.yaml", "b.yaml")]
     # 10, 11 and 14 have mean 35 / 3 and standard deviation √(13 / 3)
     assert capsys.readouterr().out.endswith("a.yaml  test/error 11.667 ± 2.08\nb.yaml  test/error 11.667 ± 2.08\n")
