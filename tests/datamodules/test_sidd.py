@@ -152,12 +152,12 @@ def test_only_what_a_stage_reads_is_needed(tmp_path: Path) -> None:
     root = write_sidd(tmp_path)
     for path in root.glob("*.mat"):
         path.rename(root / f"{path.stem}.kept")
-    module(root).setup("fit")
+    assert len(all_of(module(root), "val").id) > 0
     shutil.rmtree(root / "SIDD_Medium_Srgb")
     for path in root.glob("*.kept"):
         path.rename(root / f"{path.stem}.mat")
-    module(root).setup("test")
-    module(root, predict_benchmark=True).setup("predict")
+    assert all_of(module(root), "test").id == [f"{number:04d}" for number in range(6)]
+    assert all_of(module(root, predict_benchmark=True), "predict").id == [f"{number:04d}" for number in range(6)]
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
