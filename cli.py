@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Sequence
 
 import acda  # noqa: F401  imported classes can be named without their module
@@ -9,25 +10,34 @@ import datamodules  # noqa: F401
 import lit_modules  # noqa: F401
 from datamodules.errors import DataError
 from lit_modules.cli import CLI, UsageError
+from lit_modules.cli.faults import explain, quiet_tensorboard
+from lit_modules.errors import Interrupted, TrainingError
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line.
 
-    What a user can correct is told in a few lines: exit code 2 for the command line and configuration, 1 for data.
-    Everything else keeps its traceback; with the environment variable ``ACDA_DEBUG=1`` these do too.
+    What a user can correct is told in a few lines: exit code 2 for the command line and configuration, 1 for data, a
+    training that cannot go on, and faults of the machine such as a full disk. Everything else keeps its traceback; with
+    the environment variable ``ACDA_DEBUG=1`` these do too.
 
     Args:
         args: Arguments, by default those of the process.
     """
     try:
         CLI(args)
-    except (UsageError, DataError) as error:
-        if os.environ.get("ACDA_DEBUG") == "1":
+    except Interrupted as stopped:
+        if str(stopped):
+            print(stopped, file=sys.stderr)
+        sys.exit(stopped.exit_code)
+    except Exception as error:
+        text = str(error) if isinstance(error, UsageError | DataError | TrainingError) else explain(error)
+        if text is None or os.environ.get("ACDA_DEBUG") == "1":
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {text}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)
 
 
 if __name__ == "__main__":
+    threading.excepthook = quiet_tensorboard
     main()

@@ -31,8 +31,10 @@ class ImageDataModule(LightningDataModule, ABC):
       shrunk to one pixel there is none and torch raises an error. Which sample that is changes with each epoch.
     - Evaluation on several devices shares the samples out without repeating any, so that metrics are exact; each device
       must get at least one.
-    - An epoch's order and augmentations follow from the state of torch's generator at its beginning, so a run that is
-      resumed there with this state repeats them. They are the same for any number of workers from one.
+    - Training on several devices gives each equally many samples: where their number is no multiple of the devices',
+      some come twice in an epoch.
+    - An epoch's order and augmentations follow from the seed and its number, for any number of workers. A run that is
+      resumed in the middle of an epoch goes on with the batches that the uninterrupted one would have had.
 
     Args:
         batch_size: Samples in a batch, on each device. Default: 32.
@@ -107,7 +109,8 @@ class ImageDataModule(LightningDataModule, ABC):
         on_each_device = math.ceil(len(samples) / self._world_size)
         in_batch = self.device_batch_size
         single_left = in_batch > 1 and on_each_device > 1 and on_each_device % in_batch == 1
-        return shuffled_loader(samples, drop_last=single_left, **self._loading)
+        rank = 0 if self.trainer is None else self.trainer.global_rank
+        return shuffled_loader(samples, devices=self._world_size, rank=rank, drop_last=single_left, **self._loading)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Batches of the validation split, in order."""

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from lit_modules.callbacks.coefficient_maps import CoefficientMaps
 from lit_modules.callbacks.cost_summary import CostSummary
 from lit_modules.callbacks.picture_logger import PictureLogger
+from lit_modules.errors import TrainingError
 from lit_modules.metrics.sample_mean import SampleMean
+from lit_modules.non_finite import explain_loss, explain_weights, random_state
 
 Stage = Literal["train", "val", "test"]
 
@@ -33,7 +35,9 @@ class StepOutput(NamedTuple):
 class Task(LightningModule, ABC):
     """Base of all tasks: a network, how to optimise it, and one step for all stages.
 
-    A subclass calls ``super().__init__`` and writes :meth:`step`.
+    A subclass calls ``super().__init__`` and writes :meth:`step`. Training ends with a
+    :class:`lit_modules.errors.TrainingError` at the first loss that is not finite, and no checkpoint gets weights that
+    are not.
 
     Args:
         network: What is trained.
@@ -103,10 +107,32 @@ class Task(LightningModule, ABC):
         return prediction
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """One step of training; logs ``train/loss``."""
+        """One step of training; logs ``train/loss``.
+
+        Each step waits for the device, and for the other processes, to know whether its loss is finite.
+
+        Raises:
+            TrainingError: If it is not, in any process.
+        """
+        drawn = random_state(self.device)
         loss = self.step(batch, "train").loss
+        if not self.trainer.strategy.reduce_boolean_decision(bool(loss.isfinite())):
+            loss = loss.detach()  # lets go of what backward would need
+            raise TrainingError(
+                explain_loss(self, batch, batch_idx, loss, lambda: self.step(batch, "train").loss, drawn)
+            )
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.id))
         return loss
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Make sure that weights are finite, whose next loss would come too late.
+
+        Raises:
+            TrainingError: If one is not.
+        """
+        message = explain_weights(self)
+        if message is not None:
+            raise TrainingError(message)
 
     def validation_step(self, batch: Any, batch_idx: int) -> Tensor:
         """One step of validation; gives the prediction to callbacks."""

@@ -117,6 +117,12 @@ def stored_config(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return config
 
 
+def describe_weights(checkpoint: Mapping[str, Any]) -> str:
+    """Says which weights those in ``state_dict`` are: ``weights after step 8``, or moving averages of them."""
+    kind = "moving averages of the weights" if "averaging_state" in checkpoint else "weights"
+    return f"{kind} after step {checkpoint['global_step']}" if "global_step" in checkpoint else kind
+
+
 def config_in(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration that stands in a checkpoint itself; empty if there is none."""
     text = checkpoint.get("config")  # other programs may keep something else there

@@ -3,11 +3,12 @@
 import sys
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
+from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
@@ -16,6 +17,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from lit_modules.cli import checkpoints, runs
 from lit_modules.cli.callbacks import RunCheckpoint, SaveConfig
+from lit_modules.cli.checkpoint_file import WholeCheckpoints
 from lit_modules.cli.errors import raise_refused
 from lit_modules.cli.loggers import default_loggers
 from lit_modules.cli.parser import Parser
@@ -156,11 +158,10 @@ class CLI(LightningCLI):
             self.run = runs.job_run(self.root, job_id, self._parser(subcommand).dump(config, skip_none=False))
             for path in runs.checkpoints_of(self.run)[:1]:  # the job was requeued
                 self._open_checkpoint(str(path), self.root, subcommand, config.weights_only is False)
-        if self.checkpoint is not None:
+        if self.checkpoint is not None and self.checkpoint_path is not None:
             config.ckpt_path = str(self.checkpoint_path)
-            rank_zero_info(f"Using the checkpoint {self.checkpoint_path}")
-            if "averaging_state" in self.checkpoint and subcommand != "fit":
-                rank_zero_info("Its weights are moving averages, kept by a weight averaging callback")
+            weights = checkpoints.describe_weights(self.checkpoint)
+            rank_zero_info(f"Using the checkpoint {self.checkpoint_path}: {weights}")
 
     def _open_checkpoint(self, name: str, root: Path, subcommand: str, trusted: bool) -> None:
         self.checkpoint_path = checkpoints.find_checkpoint(name, root, subcommand)
@@ -190,6 +191,7 @@ class CLI(LightningCLI):
         elif not fit:
             self.run = runs.results_folder(self.run, self.subcommand, create=self.writes)
         config["default_root_dir"] = str(self.run)
+        config["plugins"] = _with_whole_checkpoints(config["plugins"])
         if config["logger"] in (None, True) and not config["barebones"]:
             config["logger"] = default_loggers(self.run)
         if not fit:
@@ -232,7 +234,8 @@ class CLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Runs it, and says where its results are and how to look at them."""
-        super()._run_subcommand(subcommand)
+        with runs.locked(self.run) if subcommand == "fit" and self.writes and self.run else nullcontext():
+            super()._run_subcommand(subcommand)
         if self.writes:
             rank_zero_info(f"Results are in {self.run}; to look at them: tensorboard --logdir {self.root}")
 
@@ -249,6 +252,12 @@ class CLI(LightningCLI):
             self.checkpoint = None  # lets go of the file
         elif subcommand != "fit" and not self._get(self.config, "allow_untrained") and _has_parameters(self.model):
             raise UsageError(f"{subcommand} needs a checkpoint; {NAME_ONE}")
+
+
+def _with_whole_checkpoints(plugins: Any) -> list[Any]:
+    """Adds what writes checkpoints, unless the user names something else for it."""
+    given = plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
+    return given if any(isinstance(plugin, CheckpointIO) for plugin in given) else [*given, WholeCheckpoints()]
 
 
 def _has_parameters(model: LightningModule) -> bool:

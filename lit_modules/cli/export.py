@@ -4,6 +4,7 @@ import copy
 import importlib
 import warnings
 from collections.abc import Callable, Iterable
+from io import BytesIO
 from pathlib import Path
 from traceback import walk_tb
 from typing import Literal, NamedTuple
@@ -99,12 +100,8 @@ def export_network(
         if format == "onnx" or standard:
             program = program.run_decompositions(standard_operators())
         with whole_file(path) as unfinished:
-            try:
-                exported = _WRITERS[format](network, program, unfinished)
-                difference, largest = _compare(network, exported, [image[:1], image if larger is None else larger])
-            except BaseException:
-                unfinished.unlink(missing_ok=True)
-                raise
+            exported = _WRITERS[format](network, program, unfinished)
+            difference, largest = _compare(network, exported, [image[:1], image if larger is None else larger])
     return Exported(axes, difference, largest)
 
 
@@ -180,8 +177,9 @@ def _write_torch_export(network: nn.Module, program: ExportedProgram, path: Path
     # They ask of every image what was so of the one that was traced, such as that a crop takes nothing away. What the
     # program computes does not hang on it: it is compared on images of which it is not so.
     program._guards_code = []
-    with path.open("wb") as file:  # of a path it wants to choose the suffix
-        torch.export.save(program, file)
+    content = BytesIO()  # of a path it wants to choose the suffix, and where a file cannot be written it aborts
+    torch.export.save(program, content)
+    path.write_bytes(content.getbuffer())
     with path.open("rb") as file:
         loaded: Apply = torch.export.load(file).module()
     return loaded

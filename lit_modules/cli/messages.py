@@ -21,6 +21,7 @@ _KEY = re.compile(r'Parser key "(.+?)"(?: element \d+)?:')
 _CLASS = re.compile(r"Problem with given class_path '(.+?)':$")
 _UNKNOWN = re.compile(r"Option '(.+?)' is not accepted")
 _UNKNOWN_CLASS = re.compile(r"has no attribute '(\w+)'|No module named '(.+)'|Expected a dot import path string: (\S+)")
+_DENIED = re.compile(r"Importing '(.+?)' is not allowed, denied by .*", re.DOTALL)
 _EXPECTED = re.compile(r"Expected an? (.+?)(?:\. Got value: (.*))?$")
 
 
@@ -83,7 +84,10 @@ def _say(path: list[tuple[int, str, str]], text: str, lines: list[str], number: 
     class_path = class_path or built.partition("'")[0]
     union = next((x for x in reversed(lines[:number]) if x.lstrip().startswith("Subtypes:")), "")
     given = next((x.split(": ", 1)[1] for x in lines[number:] if x.lstrip().startswith("Given value: ")), "")
-    if unknown := _UNKNOWN.match(text):
+    text = _DENIED.sub(r"\1 is not allowed in a configuration: it may start programs or change files", text)
+    if "'NoneType' object has no attribute 'keys'" in text:  # of init_args
+        text = "init_args: expected keys with values, got nothing"
+    elif unknown := _UNKNOWN.match(text):
         of = f" of {class_path}" if class_path else ""
         return f"{'.init_args.'.join([*keys, unknown[1]])}: no such key{of}{text[unknown.end() :]}"
     if unknown := _UNKNOWN_CLASS.search(text):

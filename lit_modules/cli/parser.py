@@ -5,13 +5,15 @@ import re
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lit_modules.cli.messages import did_you_mean, shorten
+from lit_modules.cli.yaml_text import load_yaml
 from lit_modules.errors import UsageError
 
+set_parsing_settings(import_path_denylist=[])  # enforces its own list, of what starts programs or writes files
+SECTIONS = ("trainer", "model", "data", "checkpoint", "lr_monitor")
 _UNKNOWN = re.compile(
     r"(?:Subcommand '\w+' does not accept option|Option) '(?P<key>[\w.+]+)'(?: is not accepted)?$"
     r"|unrecognized arguments: (?:--(?P<option>[\w.+]+))?(?P<rest>.*)",
@@ -31,7 +33,13 @@ class Parser(LightningArgumentParser):
         """Parses a configuration file; an error names the file."""
         self.files.append((str(path), Path(path).absolute()))
         try:
+            content = load_yaml(Path(path).read_text(encoding="utf-8"))  # before jsonargparse, which writes aliases out
+            for key in SECTIONS:
+                if isinstance(content, dict) and content.get(key, {}) is None:
+                    raise UsageError(f"{key}: expected keys with values, got nothing")
             config: Namespace = super().parse_path(path, *args, **kwargs)
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{path}: no text in UTF-8: {error.reason} at byte {error.start}") from error
         except UsageError as error:
             raise UsageError(f"{path}: {error}") from error
         return config
@@ -76,7 +84,7 @@ class Parser(LightningArgumentParser):
 
 def _holds(path: Path, key: str) -> bool:
     """Whether a YAML file has a key, given with dots."""
-    node = yaml.safe_load(path.read_text())
+    node = load_yaml(path.read_text(encoding="utf-8"))
     for part in key.split("."):
         if not isinstance(node, dict) or part not in node:
             return False

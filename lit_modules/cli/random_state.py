@@ -40,6 +40,18 @@ class RandomState(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the state over: everything is set up by now, and no sample drawn."""
+        self._take_over(trainer)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Goes on with what was drawn since."""
+        self._loaded = None
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes it over again where the run begins with a validation: loaders may have drawn for a finished epoch."""
+        if not trainer.sanity_checking:
+            self._take_over(trainer)
+
+    def _take_over(self, trainer: Trainer) -> None:
         if self._loaded is None:
             return
         version, internal, gauss = self._loaded["python"]
@@ -49,4 +61,3 @@ class RandomState(Callback):
         device = trainer.strategy.root_device
         if self._loaded["cuda"] is not None and device.type == "cuda":
             torch.cuda.set_rng_state(self._loaded["cuda"].cpu(), device)
-        self._loaded = None

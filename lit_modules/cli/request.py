@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from lit_modules.cli.yaml_text import load_yaml
+from lit_modules.errors import UsageError
 
 
 @dataclass
@@ -68,8 +69,8 @@ def read_request(args: Sequence[str], subcommands: Iterable[str]) -> Request:
 
 def _load(config: str) -> dict[Any, Any]:
     try:
-        return _mapping(yaml.safe_load(Path(config).read_text()))
-    except (OSError, ValueError, yaml.YAMLError):
+        return _mapping(load_yaml(Path(config).read_text(encoding="utf-8")))
+    except (OSError, ValueError, UsageError):
         return {}
 
 

@@ -18,6 +18,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from lit_modules.callbacks import WarmStart
 from lit_modules.cli.callbacks import RunCheckpoint, SaveConfig
+from lit_modules.cli.interruption import Interruption
 from lit_modules.cli.progress import ProgressLines
 
 ONLY_FIT = (Checkpoint, EarlyStopping, LearningRateMonitor, WarmStart, WeightAveraging)
@@ -60,7 +61,11 @@ def run_callbacks(
     callbacks += resuming
     if config["barebones"]:
         return callbacks
-    if fit and save_config is not None and config["enable_checkpointing"] is not False:
+    saves = fit and save_config is not None and config["enable_checkpointing"] is not False
+    interruption = Interruption(saves)
+    callbacks.append(interruption)
+    if saves:
+        checkpoint.interruption = interruption
         callbacks.append(checkpoint)
     if fit and config["logger"] and not any(isinstance(x, LearningRateMonitor) for x in callbacks):
         callbacks.append(lr_monitor)

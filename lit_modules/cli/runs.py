@@ -14,10 +14,15 @@ because ``trainer.log_dir`` is the one of rank 0 everywhere.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
-from lightning.pytorch.utilities import rank_zero_only
+from filelock import FileLock, Timeout  # torch brings it
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+
+from lit_modules.errors import UsageError
 
 CONFIG = "config_fit.yaml"
 
@@ -54,7 +59,7 @@ def job_run(root: Path, job_id: int, config: str) -> Path:
     while not _claim(run, create=True) and not _same_config(run / CONFIG, config):
         number += 1
         run = root / f"job_{job_id}_{number}"
-    if _rank() == 0 and not (run / CONFIG).exists():
+    if rank() == 0 and not (run / CONFIG).exists():
         (run / CONFIG).write_text(config)  # at once: a second training in this job looks at it
     return run
 
@@ -75,6 +80,31 @@ def results_folder(run: Path, name: str, create: bool = True) -> Path:
         number += 1
         folder = run / f"{name}_{number}"
     return folder
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Keeps a second training out of a run folder, on rank 0; the lock goes with the process, however that ends.
+
+    Args:
+        run: The folder.
+
+    Raises:
+        UsageError: If another process trains there.
+    """
+    lock = FileLock(run / ".lock", timeout=0)
+    try:
+        if rank() == 0:
+            lock.acquire()
+    except Timeout:
+        message = f"{run} is in use by another training: wait for its end, or start without --ckpt_path"
+        raise UsageError(message) from None
+    except NotImplementedError:
+        rank_zero_warn(f"The file system of {run} has no locks: make sure that no second training goes on there")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def run_of(checkpoint: Path) -> Path | None:
@@ -108,7 +138,7 @@ def newest_run(folder: Path) -> Path | None:
 
 def _claim(folder: Path, create: bool) -> bool:
     """Creates a folder, unless it exists; only rank 0 does, so that no rank sees its own work as another's."""
-    if not create or _rank() > 0:
+    if not create or rank() > 0:
         return not folder.exists()
     try:
         folder.mkdir(parents=True)
@@ -128,5 +158,6 @@ def _age(path: Path) -> float:
     return -path.stat().st_mtime
 
 
-def _rank() -> int:
+def rank() -> int:
+    """The process' number among all of a run, as far as it is known before they are joined."""
     return getattr(rank_zero_only, "rank", 0)

@@ -1,8 +1,11 @@
 """Lightning's trainer, with one folder for everything that comes out of a run, and one more thing to do."""
 
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.loops.loop import _Loop
+from lightning.pytorch.loops.progress import _ProcessedTracker
 from lightning.pytorch.utilities import rank_zero_info
 
 from lit_modules.cli import checkpoints
@@ -17,6 +20,17 @@ class RunTrainer(Trainer):
     def log_dir(self) -> str | None:
         """The run folder, chosen by rank 0, whichever loggers are used. All ranks must ask for it together."""
         return self.strategy.broadcast(self.default_root_dir)
+
+    def _run_stage(self) -> Any:
+        """Begins the next epoch where a run with ``max_steps`` is resumed at the end of one.
+
+        Lightning (2.6) begins it with ``max_epochs`` alone; with ``max_steps`` it goes on in the finished epoch.
+        """
+        progress = self.fit_loop.epoch_progress.current
+        assert isinstance(progress, _ProcessedTracker)
+        if self.training and self.fit_loop.is_resuming and progress.ready == progress.started == progress.processed:
+            _Loop.restarting.fset(self.fit_loop, False)  # type: ignore[attr-defined]  # its own setter ignores False
+        return super()._run_stage()
 
     def export(
         self,

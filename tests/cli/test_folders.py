@@ -19,6 +19,10 @@ def rows(run_folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def visible(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+
+
 def load(path: Path) -> dict:
     return torch.load(path, weights_only=True)
 
@@ -166,11 +170,11 @@ def test_another_training_in_the_same_job_has_another_folder(monkeypatch: pytest
 def test_the_users_logger_takes_the_place_of_ours() -> None:
     run("fit", "--config", "toy.yaml", "--trainer.max_epochs=1", "--trainer.logger=false")
     folder = Path("runs/toy/version_0")
-    assert {path.name for path in folder.iterdir()} == {"checkpoints", "config_fit.yaml"}
+    assert visible(folder) == {"checkpoints", "config_fit.yaml"}
     logger = "--trainer.logger={class_path: CSVLogger, init_args: {save_dir: logs}}"
     run("fit", "--config", "toy.yaml", "--trainer.max_epochs=1", logger)
     assert os.path.exists("logs/lightning_logs/version_0/metrics.csv")
-    assert {path.name for path in Path("runs/toy/version_1").iterdir()} == {"checkpoints", "config_fit.yaml"}
+    assert visible(Path("runs/toy/version_1")) == {"checkpoints", "config_fit.yaml"}
 
 
 @pytest.mark.parametrize("how", ["fast_dev_run", "barebones"])

@@ -1,20 +1,25 @@
-"""The command line as a program of its own."""
+"""The command line as a program of its own, and two processes that give what one gives."""
 
 import csv
-import os
-import subprocess
-import sys
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+import torch
 
-ROOT = Path(__file__).parents[2]
+from tests.cli.conftest import run
+from tests.cli.programs import CONFIGS, in_two_processes, program
+from tests.generators import write_images
+from tests.restoration_files import write_realsr, write_sidd
+
+Row = dict[str, str]
 
 
-def program(*args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "cli.py"), *map(str, args)]
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # as Lightning has it where there are several processes
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=one_thread)
+def rows(path: Path) -> list[Row]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
 
 
 def test_the_exit_code_tells_of_a_mistake() -> None:
@@ -30,72 +35,150 @@ def test_two_processes_share_one_folder() -> None:
     )
     assert ended.returncode == 0, ended.stderr
     assert [path.name for path in Path("runs/toy").iterdir()] == ["version_0"]
-    run = Path("runs/toy/version_0")
-    assert len(list(run.glob("config_fit*.yaml"))) == 1
-    assert len(list(run.glob("events.out.tfevents*"))) == 1
-    with (run / "metrics.csv").open() as file:
-        steps = [int(row["step"]) for row in csv.DictReader(file) if row["train/loss"]]
+    folder = Path("runs/toy/version_0")
+    assert len(list(folder.glob("config_fit*.yaml"))) == 1
+    assert len(list(folder.glob("events.out.tfevents*"))) == 1
+    steps = [int(row["step"]) for row in rows(folder / "metrics.csv") if row["train/loss"]]
     assert steps == [0, 1]  # eight samples, two in a batch, two processes
-    assert {path.name for path in (run / "checkpoints").iterdir()} == {"epoch000.ckpt", "last.ckpt"}
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"epoch000.ckpt", "last.ckpt"}
 
 
-def newest_test(root: Path) -> Path:
-    return max((root / "version_0").glob("test*"), key=lambda folder: folder.stat().st_mtime)
+def test_two_processes_cannot_share_the_one_sample_of_the_pattern_task() -> None:
+    """They end, both, before anything is trained."""
+    ended = program("fit", "--config", CONFIGS / "toy/acda.yaml", "--trainer.accelerator=cpu", "--trainer.devices=2")
+    assert ended.returncode == 1
+    assert "error: devices=2 is not allowed; allowed: devices <= 1, the samples of the val split" in ended.stderr
 
 
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
-        return list(csv.DictReader(file))
+class Experiment(NamedTuple):
+    """An experiment with an odd number of test images.
+
+    Attributes:
+        config: Its file.
+        write_data: Writes its data to a folder; returns ``data_dir``, None if it needs none.
+        options: What keeps it small; keys without ``init_args``.
+        images: How many there are to test.
+        recomputed: Metrics of a test from the files that it writes.
+    """
+
+    config: str
+    write_data: Callable[[Path], Path | None]
+    options: dict[str, object]
+    images: int
+    recomputed: Callable[[Path], dict[str, float]]
+
+    def arguments(self, folder: Path) -> list[object]:
+        """Of all commands, with data and runs in a folder."""
+        options = {"data.predict_dir": folder / "images", **self.options}
+        data_dir = self.write_data(folder / "data")
+        if data_dir is not None:
+            options["data.data_dir"] = data_dir
+        roots = ("--trainer.accelerator=cpu", f"--trainer.default_root_dir={folder / 'runs'}")
+        return ["--config", CONFIGS / self.config, *roots, *(f"--{key}={value}" for key, value in options.items())]
 
 
-def evaluated(root: Path, *args: object) -> tuple[dict[str, str], Path]:
-    """Metrics of a test as they were written, and the folder of its results."""
-    ended = program("test", *args, "--ckpt_path=best", f"--trainer.default_root_dir={root}")
-    assert ended.returncode == 0, ended.stderr
-    folder = newest_test(root)
-    return rows(folder / "metrics.csv")[-1], folder
+def of_digits(results: Path) -> dict[str, float]:
+    counts = [
+        [int(cell) for name, cell in row.items() if name.isdigit()] for row in rows(results / "confusion_matrix.csv")
+    ]
+    total, right = sum(map(sum, counts)), sum(row[i] for i, row in enumerate(counts))
+    assert total == 539
+    return {"test/top1_error": 100 * (total - right) / total}
 
 
-BOTH = ("--trainer.devices=2", "--trainer.strategy=ddp")
-
-
-def test_two_processes_give_the_errors_of_one_on_an_odd_number_of_images(tmp_path: Path) -> None:
-    """The digits' test set has 539 images; after one batch of training, by two processes, neither error is zero."""
-    config = ("--config", ROOT / "configs" / "digits" / "lenet_acda.yaml", "--trainer.accelerator=cpu")
-    ended = program(
-        *("fit", *config, *BOTH, f"--trainer.default_root_dir={tmp_path}"),
-        *("--trainer.max_epochs=1", "--trainer.limit_train_batches=1"),
-    )
-    assert ended.returncode == 0, ended.stderr
-    (alone, one), (shared, two) = evaluated(tmp_path, *config), evaluated(tmp_path, *config, *BOTH)
-    names = ("test/top1_error", "test/top5_error")
-    assert [shared[name] for name in names] == [alone[name] for name in names]
-    assert float(shared["test/loss"]) == pytest.approx(float(alone["test/loss"]), rel=1e-6)
-    assert 0 < float(alone["test/top5_error"]) < float(alone["test/top1_error"])
-    counts = rows(one / "confusion_matrix.csv")
-    assert rows(two / "confusion_matrix.csv") == counts
-    assert sum(int(cell) for row in counts for name, cell in row.items() if name != "true \\ predicted") == 539
-
-
-def test_two_processes_count_as_one_does_on_an_odd_number_of_images(tmp_path: Path) -> None:
-    """To the last digit, and each image once; networks compute the same in one thread as in another."""
-    config = ("--config", ROOT / "configs" / "crowd" / "synthetic_acda.yaml", "--trainer.accelerator=cpu")
-    sizes = {"num_train": 6, "num_test": 7, "height": 96, "width": 128, "max_heads": 40, "crop_size": 64}
-    sizes |= {"batch_size": 2, "num_workers": 0, "val_fraction": 0.4}
-    config += tuple(f"--data.init_args.{name}={value}" for name, value in sizes.items())
-    config += (f"--data.init_args.data_dir={tmp_path / 'data'}",)
-    ended = program(
-        *("fit", *config, *BOTH, f"--trainer.default_root_dir={tmp_path / 'runs'}"),
-        *("--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1"),
-    )
-    assert ended.returncode == 0, ended.stderr
-    (alone, one), (shared, two) = (evaluated(tmp_path / "runs", *config, *more) for more in ((), BOTH))
-    scores = ("test/mae", "test/rmse", "test/nae")
-    assert [shared[name] for name in scores] == [alone[name] for name in scores]
-    assert float(shared["test/loss"]) == pytest.approx(float(alone["test/loss"]), rel=1e-6)
-    counted = rows(one / "counts.csv")
-    assert rows(two / "counts.csv") == counted
+def of_counts(results: Path) -> dict[str, float]:
+    counted = rows(results / "counts.csv")
     assert [row["id"] for row in counted] == [f"test_data/images/IMG_{number}.jpg" for number in range(1, 8)]
     errors = [float(row["predicted"]) - float(row["annotated"]) for row in counted]
-    assert float(alone["test/mae"]) == pytest.approx(sum(map(abs, errors)) / 7, abs=1e-4)
-    assert float(alone["test/rmse"]) == pytest.approx((sum(error**2 for error in errors) / 7) ** 0.5, abs=1e-4)
+    return {"test/mae": sum(map(abs, errors)) / 7, "test/rmse": math.sqrt(sum(error**2 for error in errors) / 7)}
+
+
+def of_scores(results: Path) -> dict[str, float]:
+    scores = rows(results / "scores.csv")
+    names = [name for name in scores[0] if name not in ("id", "samples")]
+    samples = [int(row["samples"]) for row in scores]
+    totals = {name: sum(float(row[name]) * n for row, n in zip(scores, samples, strict=True)) for name in names}
+    return {f"test/{name}": total / sum(samples) for name, total in totals.items()}
+
+
+def realsr(folder: Path) -> Path:
+    return write_realsr(folder, scales=(4,), cameras=("Canon",), train=4, test=3, size=(48, 60))
+
+
+def sidd(folder: Path) -> Path:
+    return write_sidd(folder, scenes=2, blocks=(1, 5))
+
+
+CROWD = {"num_train": 6, "num_test": 7, "height": 96, "width": 128, "max_heads": 40, "crop_size": 64}
+CROWD |= {"batch_size": 2, "num_workers": 0, "val_fraction": 0.4}
+RESTORATION = {"data.batch_size": 2, "data.num_workers": 0, "data.patch_size": 32, "data.patches_per_image": 2}
+SIDD = {**RESTORATION, "data.block_size": 32, "data.block_batch_size": 2, "data.val_fraction": 0.5}
+SMALL_RESTORER = {"model.network.depth": 1, "model.network.inner_width": 8}
+EXPERIMENTS = {
+    "digits": Experiment("digits/lenet_acda.yaml", lambda folder: None, {}, 539, of_digits),
+    "crowds": Experiment(
+        "crowd/synthetic_acda.yaml",
+        lambda folder: folder,
+        {f"data.{name}": value for name, value in CROWD.items()},
+        7,
+        of_counts,
+    ),
+    "super_resolution": Experiment(
+        "realsr/acda.yaml",
+        realsr,
+        {**RESTORATION, "data.cameras": "Canon", "data.val_fraction": 0.5, **SMALL_RESTORER},
+        3,
+        of_scores,
+    ),
+    "denoising": Experiment("sidd/acda.yaml", sidd, {**SIDD, **SMALL_RESTORER}, 5, of_scores),
+    "variational": Experiment(
+        "sidd/acda_variational.yaml",
+        sidd,
+        {**SIDD, "model.network.denoiser.depth": 1, "model.network.denoiser.inner_width": 8},
+        5,
+        of_scores,
+    ),
+}
+
+
+@pytest.fixture
+def _one_thread() -> Iterator[None]:
+    """Each of two processes has one: in this one too, networks compute the same to the last digit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """What a command wrote of images, by the name of the file."""
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    others = ("config_", "events.out.", "hparams.yaml", "metrics.csv", "pictures/")
+    return {name: path.read_bytes() for name, path in files.items() if not name.startswith(others)}
+
+
+@pytest.mark.usefixtures("_one_thread")
+@pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
+def test_two_processes_give_what_one_gives(experiment: Experiment, tmp_path: Path) -> None:
+    """Every metric, each image once in every table, every file that is predicted; of an odd number of images."""
+    write_images(tmp_path / "images", seed=0)
+    arguments = experiment.arguments(tmp_path)
+    short = ("--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--trainer.check_val_every_n_epoch=1")
+    test, predict = ((command, *arguments, "--ckpt_path=best") for command in ("test", "predict"))
+    in_two_processes(("fit", *arguments, *short), test, predict)
+    run(*test)
+    run(*predict)
+    folder = tmp_path / "runs" / "version_0"
+
+    (shared,), (alone,) = (rows(folder / name / "metrics.csv") for name in ("test", "test_1"))
+    assert shared.keys() == alone.keys()
+    for name, value in alone.items():
+        if name == "test/loss":  # batches are others
+            assert float(shared[name]) == pytest.approx(float(value), rel=1e-6)
+        else:
+            assert shared[name] == value, name
+    for name, value in experiment.recomputed(folder / "test").items():
+        assert float(shared[name]) == pytest.approx(value, rel=1e-5), name
+
+    assert results(folder / "test") == results(folder / "test_1")
+    assert results(folder / "predict") == results(folder / "predict_1")

@@ -94,6 +94,15 @@ def test_training_is_shuffled_by_the_seed() -> None:
     assert sorted(orders[0]) == sorted(orders[2])
 
 
+def test_devices_share_out_training() -> None:
+    names = []
+    for rank in range(2):
+        torch.manual_seed(0)
+        names.append(join(list(on_device(Tiny(8, batch_size=3), rank, 2).train_dataloader())).id)
+    assert [len(share) for share in names] == [4 - 1, 4 - 1]  # each leaves out a last batch of one
+    assert not set(names[0]) & set(names[1])
+
+
 @pytest.mark.parametrize("split", ["val", "test", "predict"])
 def test_devices_share_out_evaluation_without_repeating(split: str, odd_images: ImageFiles) -> None:
     names = {}

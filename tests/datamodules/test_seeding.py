@@ -1,26 +1,37 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, SequentialSampler
 
 from datamodules.batches import LabelledBatch
-from datamodules.samples import LabelledArrays, join
+from datamodules.samples import LabelledArrays, SampleSet, join
 from datamodules.seeding import shuffled_loader
 from datamodules.transforms import Normalise, pad_crop_flip
+
+Contents = list[tuple[list[str], bytes]]
+
+
+def copies(count: int) -> LabelledArrays:
+    """So many times one image, so that only augmentation tells them apart."""
+    images = np.random.RandomState(0).randint(0, 256, (1, 32, 32, 3), np.uint8).repeat(count, 0)
+    transform = Normalise([0, 0, 0], [1, 1, 1], after=pad_crop_flip(32, 4))
+    return LabelledArrays(images, np.zeros(count, np.int64), np.arange(count), transform, "{:02d}")
 
 
 @pytest.fixture(scope="module")
 def samples() -> LabelledArrays:
-    """Twelve times one image, so that only augmentation tells them apart."""
-    images = np.random.RandomState(0).randint(0, 256, (1, 32, 32, 3), np.uint8).repeat(12, 0)
-    transform = Normalise([0, 0, 0], [1, 1, 1], after=pad_crop_flip(32, 4))
-    return LabelledArrays(images, np.zeros(12, np.int64), np.arange(12), transform, "{:02d}")
+    return copies(12)
 
 
-def loader_of(samples: LabelledArrays, num_workers: int) -> DataLoader[LabelledBatch]:
+def loader_of(samples: SampleSet[LabelledBatch], num_workers: int = 0, seed: int = 3, **sharing: int) -> Any:
+    """Batches of four; workers live for several epochs."""
+    torch.manual_seed(seed)
     return shuffled_loader(
         samples,
         torch.Generator(),
+        **sharing,
         batch_size=4,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
@@ -28,44 +39,137 @@ def loader_of(samples: LabelledArrays, num_workers: int) -> DataLoader[LabelledB
     )
 
 
-def epoch(loader: DataLoader[LabelledBatch]) -> tuple[list[str], dict[str, bytes], float]:
-    """The epoch's order, its images by their ids, and what the main process draws after it."""
-    batch = join(list(loader))
-    images = {name: image.numpy().tobytes() for name, image in zip(batch.id, batch.image, strict=True)}
-    return batch.id, images, torch.rand(1).item()
+def contents(batches: list[LabelledBatch]) -> Contents:
+    """Ids and pixels of each batch."""
+    return [(batch.id, batch.image.numpy().tobytes()) for batch in batches]
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_seed_decides_and_epochs_differ(samples: LabelledArrays, num_workers: int) -> None:
-    runs = []
-    for seed in (3, 3, 4):
-        torch.manual_seed(seed)
-        loader = loader_of(samples, num_workers)
-        runs.append([epoch(loader), epoch(loader)])
-    assert runs[0] == runs[1]
-    order, images, _ = runs[0][0]
-    assert len(set(images.values())) > 9  # augmented independently
-    for other_order, other_images, _ in (runs[0][1], runs[2][0]):
-        assert sorted(other_order) == sorted(order)
-        assert other_order != order
-        assert sum(other_images[name] == images[name] for name in order) < 3
+def images(batches: list[LabelledBatch]) -> dict[str, bytes]:
+    """Pixels of each sample by its id, in the order they came in."""
+    batch = join(batches)
+    return {name: image.numpy().tobytes() for name, image in zip(batch.id, batch.image, strict=True)}
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_resumed_run_draws_what_the_uninterrupted_one_did(samples: LabelledArrays, num_workers: int) -> None:
-    torch.manual_seed(3)
+@pytest.fixture(scope="module")
+def epochs(samples: LabelledArrays) -> list[Contents]:
+    """Three epochs as they are without workers and without a break."""
+    loader = loader_of(samples)
+    return [contents(list(loader)) for _ in range(3)]
+
+
+def test_seeds_and_epochs_differ_in_order_and_augmentation(samples: LabelledArrays) -> None:
+    loader = loader_of(samples)
+    first = images(list(loader))
+    assert len(set(first.values())) > 9  # augmented independently
+    for other in (images(list(loader)), images(list(loader_of(samples, seed=4)))):
+        assert sorted(other) == sorted(first)
+        assert list(other) != list(first)
+        assert sum(other[name] == first[name] for name in first) < 3
+
+
+def test_an_epoch_of_one_seed_is_not_another_epoch_of_the_next(samples: LabelledArrays) -> None:
+    loader = loader_of(samples, seed=3)
+    loader.sampler.set_epoch(1)
+    assert list(images(list(loader))) != list(images(list(loader_of(samples, seed=4))))
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+def test_neither_workers_nor_the_state_of_the_generator_matter(
+    samples: LabelledArrays, epochs: list[Contents], num_workers: int
+) -> None:
     loader = loader_of(samples, num_workers)
-    epoch(loader)
+    for epoch in epochs:
+        torch.rand(1)
+        before = torch.get_rng_state()
+        assert contents(list(loader)) == epoch
+        assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_epochs_can_be_named(samples: LabelledArrays, epochs: list[Contents], num_workers: int) -> None:
+    loader = loader_of(samples, num_workers)
+    for epoch in (2, 0):
+        iterator = iter(loader)
+        loader.sampler.set_epoch(epoch)  # after iter, as Lightning's trainer does
+        assert contents(list(iterator)) == epochs[epoch]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_the_state_counts_what_was_handed_out(
+    samples: LabelledArrays, epochs: list[Contents], num_workers: int
+) -> None:
+    loader = loader_of(samples, num_workers)
+    states = [loader.state_dict(), *(loader.state_dict() for _ in loader)]
     next(iter(loader))  # an epoch that ends early leaves work in the workers
-    state = torch.get_rng_state()
-    uninterrupted = epoch(loader)
-    torch.set_rng_state(state)
-    assert epoch(loader_of(samples, num_workers)) == uninterrupted
+    states.append(loader.state_dict())
+    assert contents(list(loader)) == epochs[2]
+    assert [(state["epoch"], state["batches"]) for state in states] == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 1)]
 
 
-def test_number_of_workers_does_not_matter(samples: LabelledArrays) -> None:
-    runs = []
-    for num_workers in (1, 2):
-        torch.manual_seed(3)
-        runs.append(epoch(loader_of(samples, num_workers)))
-    assert runs[0] == runs[1]
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("batches", [0, 1, 2, 3])
+def test_a_loaded_state_goes_on_where_it_was_saved(
+    samples: LabelledArrays, epochs: list[Contents], num_workers: int, batches: int
+) -> None:
+    loader = loader_of(samples, num_workers)
+    for _ in loader:
+        pass
+    running = iter(loader)
+    for _ in range(batches):
+        next(running)
+    state = loader.state_dict()
+    resumed = loader_of(samples, num_workers)
+    resumed.load_state_dict(state)
+    assert resumed.state_dict() == state
+    assert len(resumed) == 3
+    following = [epoch for epoch in (epochs[1][batches:], epochs[2]) if epoch]
+    assert [contents(list(resumed)) for _ in following] == following
+    assert resumed.state_dict() == {"epoch": 2, "batches": 3}
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_no_batch_is_left_out_in_another_epoch_than_the_saved_one(
+    samples: LabelledArrays, epochs: list[Contents], num_workers: int
+) -> None:
+    """As when the trainer ends its epochs after two of the three batches."""
+    loader = loader_of(samples, num_workers)
+    loader.load_state_dict({"epoch": 0, "batches": 2})
+    for epoch in (1, 1, 0):  # a state is used once
+        loader.sampler.set_epoch(epoch)
+        assert contents(list(loader)) == epochs[epoch]
+
+
+def test_what_was_handed_out_before_is_not_drawn_again(samples: LabelledArrays) -> None:
+    drawn: list[int] = []
+
+    class Noting(SampleSet[LabelledBatch]):
+        def __len__(self) -> int:
+            return len(samples)
+
+        def __getitem__(self, index: int) -> LabelledBatch:
+            drawn.append(index)
+            return samples[index]
+
+    loader = loader_of(Noting())
+    loader.load_state_dict({"epoch": 0, "batches": 2})
+    (batch,) = loader
+    assert [f"{index:02d}" for index in drawn] == batch.id
+
+
+@pytest.mark.parametrize(("count", "twice"), [(12, 0), (11, 1)])
+def test_devices_share_out_an_epoch(count: int, twice: int) -> None:
+    samples = copies(count)
+    shares = [images(list(loader_of(samples, devices=2, rank=rank))) for rank in (0, 1)]
+    assert [len(share) for share in shares] == [6, 6]
+    assert len(shares[0].keys() & shares[1].keys()) == twice
+    assert shares[0] | shares[1] == images(list(loader_of(samples)))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_plain_indices_give_the_same_images_again_and_again(samples: LabelledArrays, num_workers: int) -> None:
+    seeded = loader_of(samples).dataset
+    loader = DataLoader(seeded, 4, sampler=SequentialSampler(seeded), num_workers=num_workers, collate_fn=join)
+    first = images(list(loader))
+    assert list(first) == [f"{index:02d}" for index in range(12)]
+    assert len(set(first.values())) > 9
+    assert images(list(loader)) == first

@@ -1,0 +1,50 @@
+"""Checkpoint files that are whole or not there, whatever interrupts their writing."""
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+from lit_modules.errors import TrainingError
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside the file it replaces, and lets it take that one's place when all of it is on disk.
+
+    Lightning's own goes through the folder for temporary files, from which a file cannot be moved to another disk at
+    once.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write a checkpoint.
+
+        Args:
+            checkpoint: What it holds.
+            path: The file; its folder is made.
+            storage_options: Not used.
+
+        Raises:
+            TrainingError: If it cannot be written, such as on a full disk. An earlier file of that name stays as it
+                was.
+        """
+        path = Path(path)
+        unfinished = path.with_name(f"{path.name}.part")
+        content = io.BytesIO()  # torch.save itself may abort the process when it cannot write to a file
+        torch.save(checkpoint, content)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with unfinished.open("wb") as file:
+                file.write(content.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        except OSError as error:
+            unfinished.unlink(missing_ok=True)
+            earlier = "the checkpoints written before are whole"
+            raise TrainingError(
+                f"the checkpoint {path} cannot be written: {error.strerror}; {earlier}. "
+                "Make room or name another folder (--trainer.default_root_dir), then go on with --ckpt_path"
+            ) from error

@@ -1,0 +1,210 @@
+"""What users read when a loss or a weight is no longer finite: where it arose, and what to do."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.utils._pytree import tree_leaves
+
+_SHOWN = 5  # samples that a message names
+_CHECKPOINTS = (
+    "checkpoints, if any, hold finite weights: with the change go on with --ckpt_path last, or best if training had "
+    "gone wrong by then"
+)
+
+
+def random_state(device: torch.device) -> list[Tensor]:
+    """State of PyTorch's random numbers on the CPU and, if it is a GPU, on a device."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def explain_loss(
+    task: LightningModule, batch: Any, batch_idx: int, loss: Tensor, again: Callable[[], Tensor], drawn: list[Tensor]
+) -> str:
+    """Say where a loss that is not finite arose.
+
+    The step is run once more, not compiled and without gradients, with the random numbers that it drew. Buffers and
+    random numbers are then as they were. Of several processes all must call this.
+
+    Args:
+        task: Whose loss it is.
+        batch: Of which it is.
+        batch_idx: Number of the batch in its epoch.
+        loss: Scalar, without its graph; finite where another process has one that is not.
+        again: Runs the step, gives its loss.
+        drawn: The :func:`random_state` before the step.
+
+    Returns:
+        A few lines: loss, step and samples; the first place; what to do.
+    """
+    where = _place(task, again, drawn)
+    when = f"step {task.trainer.global_step} (epoch {task.current_epoch}, batch {batch_idx})"
+    if loss.isfinite():
+        return f"the loss of another process is not finite at {when}; that process says where"
+    bad = _bad_samples(batch)
+    lines = [
+        f"the loss is {float(loss)} at {when}, samples: {_abbreviated(batch.id)}",
+        *([f"data: {text}" for text in bad] or [f"first place: {where}"]),
+        "what to do: mend these samples or leave them out" if bad else _advice(task),
+        _CHECKPOINTS,
+    ]
+    return "\n".join(lines)
+
+
+def explain_weights(task: LightningModule) -> str | None:
+    """Say which parameter is not finite.
+
+    Args:
+        task: Whose parameters they are.
+
+    Returns:
+        A few lines: step, parameter, what to do; None if all are finite.
+    """
+    where = _bad_weight(task, task)
+    if where is None:
+        return None
+    when = f"after step {task.trainer.global_step} (epoch {task.current_epoch})"
+    lines = [
+        f"weights are not finite {when}, so no checkpoint of them is kept",
+        f"first place: {where}",
+        _advice(task),
+        _CHECKPOINTS,
+    ]
+    return "\n".join(lines)
+
+
+def _advice(task: LightningModule) -> str:
+    precision = ", --trainer.precision=32-true" if "16" in str(task.trainer.precision) else ""
+    return f"what to do: a smaller learning rate, --trainer.gradient_clip_val=1{precision}, or look at the samples"
+
+
+def _bad_samples(batch: Any) -> list[str]:
+    """For each part of a batch the samples of which it is not finite."""
+    found = []
+    for field in getattr(batch, "_fields", ("image",)):
+        values = getattr(batch, field)
+        if isinstance(values, Tensor) or all(isinstance(value, Tensor) for value in values):
+            bad = [name for name, value in zip(batch.id, values, strict=False) if not value.isfinite().all()]
+            if bad:
+                found.append(f"{field} is not finite in {_abbreviated(bad)}")
+    return found
+
+
+def _place(task: LightningModule, again: Callable[[], Tensor], drawn: list[Tensor]) -> str:
+    """The first place in the order of execution, in words."""
+    watch = _Watch(task)
+    with torch.compiler.set_stance("force_eager"), torch.no_grad(), isolate_rng(), _own_buffers(task), watch.hooks():
+        torch.set_rng_state(drawn[0])
+        for state in drawn[1:]:
+            torch.cuda.set_rng_state(state, task.device)
+        loss = again()
+    if watch.place is not None:
+        return watch.place
+    if loss.isfinite():
+        return "not found, since the step gives a finite loss when it is run again, not compiled"
+    return _bad_weight(task, task) or "the loss itself, since the outputs of all modules are finite"
+
+
+@contextmanager
+def _own_buffers(task: nn.Module) -> Iterator[None]:
+    """Let modules work on copies of their buffers."""
+    originals = [(m, name, buffer) for m in task.modules() for name, buffer in m.named_buffers(recurse=False)]
+    try:
+        for module, name, buffer in originals:
+            setattr(module, name, buffer.clone())
+        yield
+    finally:
+        for module, name, buffer in originals:
+            setattr(module, name, buffer)
+
+
+class _Watch:
+    """Finds the first module of a task that gives, or is given, what is not finite.
+
+    Attributes:
+        place: It, in words; None as long as there is none.
+    """
+
+    def __init__(self, task: nn.Module) -> None:
+        self.task = task
+        self.names = {id(module): name for name, module in task.named_modules()}  # metrics change their hash
+        self.place: str | None = None
+        self._running: list[tuple[nn.Module, float]] = []
+
+    @contextmanager
+    def hooks(self) -> Iterator[None]:
+        """Watch what runs in this context."""
+        handles = []
+        try:
+            for module in (module for module in self.task.modules() if module is not self.task):
+                handles.append(module.register_forward_pre_hook(self._before, with_kwargs=True))
+                handles.append(module.register_forward_hook(self._after))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _before(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        given = _magnitude((args, kwargs))
+        if self.place is None and not math.isfinite(given):
+            caller = self._running[-1][0] if self._running else self.task
+            who = self._named(caller) if self._running else "the task"
+            self.place = _bad_weight(self.task, caller) or (
+                f"what {who} gives to {self._named(module)} holds {given}, though all before is finite"
+            )
+        self._running.append((module, given))  # which the module may overwrite
+
+    def _after(self, module: nn.Module, args: Any, output: Any) -> None:
+        _, given = self._running.pop()
+        result = _magnitude(output)
+        if self.place is None and not math.isfinite(result):
+            dtypes = sorted({str(value.dtype).removeprefix("torch.") for value in _numbers(output)})
+            self.place = _bad_weight(self.task, module) or (
+                f"{self._named(module)}: its output ({', '.join(dtypes)}) holds {result}, though its weights and what "
+                f"it is given, of magnitudes up to {given:.3g}, are finite"
+            )
+
+    def _named(self, module: nn.Module) -> str:
+        return f"{self.names[id(module)]} ({type(module).__name__})"
+
+
+def _bad_weight(task: nn.Module, part: nn.Module) -> str | None:
+    """The first parameter in a part of a task, or buffer of its own, that is not finite, in words."""
+    bad = {id(value) for value in (*part.parameters(), *_buffers_in_use(part)) if not value.isfinite().all()}
+    names = [name for name, value in (*task.named_parameters(), *task.named_buffers()) if id(value) in bad]
+    if not names:
+        return None
+    path, _, name = names[0].rpartition(".")
+    others = f", as are {len(names) - 1} more in {type(part).__name__}" if len(names) > 1 else ""
+    return (
+        f"{path} ({type(task.get_submodule(path)).__name__}): its {name} is not finite since an earlier step{others}; "
+        "--trainer.detect_anomaly=true shows the operation if gradients were not"
+    )
+
+
+def _buffers_in_use(module: nn.Module) -> Iterator[Tensor]:
+    """Buffers of a module, without running statistics that training only writes, this step's already among them."""
+    if not (isinstance(module, _NormBase) and module.training):
+        yield from module.buffers(recurse=False)
+
+
+def _magnitude(values: object) -> float:
+    """The largest magnitude in nested tensors; NaN where there is one."""
+    found = [value.abs().amax().double().cpu() for value in _numbers(values)]
+    return float(torch.stack(found).amax()) if found else 0.0
+
+
+def _numbers(values: object) -> list[Tensor]:
+    tensors = (value for value in tree_leaves(values) if isinstance(value, Tensor) and value.numel())
+    return [value for value in tensors if value.is_floating_point() or value.is_complex()]
+
+
+def _abbreviated(names: Sequence[str]) -> str:
+    others = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {others} more" if others > 0 else "")

@@ -1,0 +1,126 @@
+"""What goes wrong on purpose, at a batch that is named, and a task for any images that it may happen to."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from multiprocessing import active_children
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule
+from torch import Tensor, nn
+
+from tests.cli.programs import ROOT
+
+FATE = ("deleted", "cut off")
+
+
+class Accident(Callback):
+    """Something that happens once.
+
+    Args:
+        batch: How many batches are begun before, in all epochs of training, test or prediction.
+    """
+
+    def __init__(self, batch: int) -> None:
+        self.before = batch
+
+    def happen(self, trainer: Any) -> None:
+        raise NotImplementedError
+
+    def _begin(self, trainer: Any, *_: Any) -> None:
+        if self.before == 0:
+            self.happen(trainer)
+        self.before -= 1
+
+    on_train_batch_start = on_test_batch_start = on_predict_batch_start = _begin
+
+
+class LoseFiles(Accident):
+    """Files are deleted or cut off, after the checkpoints were copied to ``kept``.
+
+    Args:
+        batch: See :class:`Accident`.
+        files: Which; a pattern.
+        fate: One of ``FATE``.
+    """
+
+    def __init__(self, batch: int, files: str, fate: str) -> None:
+        super().__init__(batch)
+        self.files = files
+        self.fate = fate
+
+    def happen(self, trainer: Any) -> None:
+        checkpoints = Path(trainer.default_root_dir, "checkpoints")
+        if checkpoints.is_dir():
+            shutil.copytree(checkpoints, "kept")
+        found = [path for path in Path().glob(self.files) if path.is_file()]
+        assert found
+        for path in found:
+            path.unlink() if self.fate == FATE[0] else os.truncate(path, path.stat().st_size // 2)
+
+
+class KillWorkers(Accident):
+    """Processes that load data are killed, as a machine does that is out of memory."""
+
+    def happen(self, trainer: Any) -> None:
+        workers = active_children()
+        assert workers
+        for worker in workers:
+            os.kill(worker.pid or 0, signal.SIGKILL)
+
+
+class LimitFiles(Accident):
+    """No file may be larger any more, so that writing fails in the middle of one, as on a full disk.
+
+    Args:
+        batch: See :class:`Accident`.
+        size: The limit in bytes, or a file of the run folder, for ten bytes more than it has.
+    """
+
+    def __init__(self, batch: int, size: int | str) -> None:
+        super().__init__(batch)
+        self.size = size
+
+    def happen(self, trainer: Any) -> None:
+        if isinstance(self.size, str):
+            (path,) = Path(trainer.default_root_dir).glob(self.size)
+            shutil.copy(path, "kept")
+            self.size = path.stat().st_size + 10
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, resource.RLIM_INFINITY))
+
+
+def limited(size: int, *args: object) -> subprocess.CompletedProcess[str]:
+    """Runs ``python cli.py <args>``, with no file larger than a number of bytes from the beginning."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    command = [sys.executable, str(ROOT / "cli.py"), *map(str, args)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, preexec_fn=limit)
+
+
+class Brightness(LightningModule):
+    """Learns one number from images of any kind; predicts the images as they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(()))
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss = (self.factor * batch.image.float().mean() - 1).square()
+        self.log("train/loss", loss, batch_size=1)
+        return loss
+
+    validation_step = test_step = training_step
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return batch.image
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.01)
