@@ -34,7 +34,7 @@ def write_photographs(folder: Path) -> None:
         Image.fromarray(pixels).save(folder / f"{number}.png")
 
 
-PATCHES = {".batch_size": 2, ".patch_size": 16, ".patches_per_image": 4}
+PATCHES = {".batch_size": 2, ".patch_size": 16, ".patches_per_image": 8}
 # What writes a data set to data/, its module with arguments, files to train on and to test with.
 DATA = {
     "imagenet": (

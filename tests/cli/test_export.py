@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import onnxruntime
@@ -9,14 +10,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from acda import ACDAConv2d
+import acda
+from acda import ACDAConv2d, models
 from acda.models import AdResNet, CrowdCounter, LeNet, Restorer
 from lit_modules.cli import export
-from lit_modules.cli.export import export_network
+from lit_modules.cli.export import Format, export_network
 from lit_modules.errors import UsageError
+from tests.acda.networks import randomised
 from tests.cli.conftest import Refuse, run
+from tests.restoration_files import write_realsr, write_sidd
 
-CONFIG = Path(__file__).parents[2] / "configs" / "digits" / "lenet_acda.yaml"
+CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIG = CONFIGS / "digits" / "lenet_acda.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -70,20 +75,119 @@ def test_a_run_is_exported(
         torch.testing.assert_close(apply(path, image), trained_network(digits)(image), rtol=1e-4, atol=1e-5)
 
 
-def crowd_counter() -> nn.Module:
-    backbone = AdResNet(None, plain_depths=(1, 1), dynamic_depths=(1, 1), widths=(4, 4, 4, 4), small_images=True)
-    return CrowdCounter(backbone, widths=(4, 4, 4), output_activation="softplus")
+TINY = {"plain_depths": (1, 1), "dynamic_depths": (1, 1), "widths": (4, 4, 4, 4)}
+COMPARATORS = (
+    *(acda.CondConv2d, acda.DynamicConv2d, acda.DDFConv2d, acda.Involution2d, acda.DeformConv2d),
+    partial(acda.DynamicFilterConv2d, hidden_channels=4),
+)
 
 
-@pytest.mark.parametrize("network", [crowd_counter(), Restorer(width=2, inner_width=4, depth=1, residual=False)])
-def test_images_of_any_size(network: nn.Module, tmp_path: Path) -> None:
-    exported = export_network(network, tmp_path / "model.onnx", "onnx")
-    assert exported.axes == ("batch", "3", "height", "width")
-    assert 0 <= exported.difference <= 1e-4 * exported.largest
-    image = torch.rand(2, 3, 35, 90)
+def comparators() -> nn.Module:
+    """Each of them in a bottleneck of its own."""
+    others = iter(COMPARATORS)
+    return AdResNet(5, conv=lambda *args, **kwargs: next(others)(*args, **kwargs), **{**TINY, "dynamic_depths": (3, 3)})
+
+
+def counter() -> nn.Module:
+    return CrowdCounter(AdResNet(None, conv=nn.Conv2d, **TINY, small_images=True), 4, (4, 4, 4), "softplus")
+
+
+def variational() -> nn.Module:
+    return models.VariationalDenoiser(models.DNet(widths=(4, 4)), models.SNet(width=4, depth=2))
+
+
+@pytest.mark.parametrize("format", ["torch_export", "onnx"])
+@pytest.mark.parametrize("make", [
+    pytest.param(partial(AdResNet, 5, **TINY), id="AdResNet"),
+    comparators,
+    counter,
+    pytest.param(partial(Restorer, conv=nn.Conv2d, width=1, inner_width=4, depth=1), id="Restorer"),
+    pytest.param(partial(models.LPKPN, 1, width=16, depth=1), id="LPKPN"),
+    pytest.param(partial(models.VDSR, width=2, depth=3), id="VDSR"),
+    pytest.param(partial(models.SRResNet, width=2, depth=1), id="SRResNet"),
+    pytest.param(partial(models.DnCNN, width=2, depth=3), id="DnCNN"),
+    variational,
+    pytest.param(partial(models.SingleLayer, ACDAConv2d), id="SingleLayer"),
+])  # fmt: skip
+def test_every_network_at_any_size(make: Callable[[], nn.Module], format: Format, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = randomised(make()).float()
+    exported = export_network(network, tmp_path / "model", format)
+    assert exported.axes == ("batch", exported.axes[1], "height", "width")
+    apply = {"torch_export": apply_torch_export, "onnx": apply_onnx}[format]
+    for batch, height, width in ((1, 9, 12), (2, 35, 90)):
+        image = torch.rand(batch, int(exported.axes[1]), height, width)
+        with torch.no_grad():
+            wanted = network(image)
+        difference = (apply(tmp_path / "model", image) - wanted).abs().max()
+        assert difference <= 1e-4 * wanted.abs().max()
+        assert wanted.std() > 0
+
+
+PATCHES = ["--data.batch_size=1", "--data.patch_size=8", "--data.patches_per_image=1", "--data.num_workers=0"]
+# One of each task, made small
+TASKS = {
+    "toy/conv": ["--data.steps_per_epoch=1"],
+    "crowd/synthetic_conv2d": [
+        *("--data.num_train=3", "--data.num_test=1", "--data.height=64", "--data.width=64", "--data.max_heads=3"),
+        *("--data.val_fraction=0.4", "--data.batch_size=1", "--data.crop_size=32"),
+        *("--model.network.backbone.widths=[2,2,2,2]", "--model.network.widths=[2,2,2]"),
+    ],
+    "realsr/vdsr": [*PATCHES, "--data.val_fraction=0.4", "--model.network.width=2", "--model.network.depth=2"],
+    "sidd/vdn": [
+        *(*PATCHES, "--data.val_fraction=0.4", "--data.block_size=32"),
+        *("--model.network.denoiser.widths=[2]", "--model.network.noise_estimator.width=2"),
+    ],
+}
+
+
+@pytest.mark.parametrize("experiment", TASKS)
+def test_every_task(experiment: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_realsr(tmp_path / "realsr", scales=(4,))
+    write_sidd(tmp_path / "sidd")
+    data = [] if experiment.startswith("toy") else [f"--data.data_dir={tmp_path / Path(experiment).parent}"]
+    run("fit", "--config", CONFIGS / f"{experiment}.yaml", *TASKS[experiment], *data, "--trainer.accelerator=cpu",
+        "--trainer.max_steps=1", "--trainer.limit_val_batches=0", f"--trainer.default_root_dir={tmp_path / 'runs'}",
+        "--checkpoint.monitor=null")  # fmt: skip
+    run("export", "--ckpt_path=last", f"--trainer.default_root_dir={tmp_path / 'runs'}", "--format=torch_export")
+    assert f"image [batch, {1 if data == [] else 3}, height, width]" in caplog.text
+    assert (tmp_path / "runs" / "version_0" / "export" / "model.pt2").is_file()
+
+
+def test_the_weights_that_training_averaged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run("fit", "--config", CONFIG, "--config", CONFIGS / "trainer" / "ema.yaml", "--trainer.accelerator=cpu",
+        "--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.limit_val_batches=1",
+        f"--trainer.default_root_dir={tmp_path}")  # fmt: skip
+    checkpoint = tmp_path / "version_0" / "checkpoints" / "last.ckpt"
+    content = torch.load(checkpoint, weights_only=True)
+    run("export", "--ckpt_path", checkpoint, f"--output={tmp_path / 'averaged.pt2'}")
+    assert "moving averages" in caplog.text
+    weights = torch.export.load(tmp_path / "averaged.pt2").state_dict
+    name = "classifier.5.weight"
+    torch.testing.assert_close(weights[name], content["state_dict"][f"network.{name}"])
+    assert not torch.equal(weights[name], content["current_model_state"][f"network.{name}"])
+
+
+def test_a_checkpoint_alone_from_another_machine(digits: Path, tmp_path: Path) -> None:
+    """Trained on GPUs with batch norm synchronised between them, in half precision; copied without its folder."""
+    content = torch.load(digits / "checkpoints" / "last.ckpt", weights_only=True)
+    settings = {"accelerator: cpu": "accelerator: gpu", "sync_batchnorm: false": "sync_batchnorm: true"}
+    settings |= {"precision: null": "precision: bf16-true", "strategy: auto": "strategy: ddp"}
+    for old, new in settings.items():
+        assert old in content["config"]
+        content["config"] = content["config"].replace(old, new)
+    weights = content["state_dict"]
+    content["state_dict"] = {k: v.bfloat16() if v.is_floating_point() else v for k, v in weights.items()}
+    Path("alone").mkdir()
+    torch.save(content, "alone/copied.ckpt")
+    run("export", "--ckpt_path", "alone/copied.ckpt", "--output=new/folder/model.pt2")
+    image = torch.rand(5, 1, 8, 8)
     with torch.no_grad():
-        wanted = network.eval()(image)
-    torch.testing.assert_close(apply_onnx(tmp_path / "model.onnx", image), wanted, rtol=1e-4, atol=1e-5)
+        wanted = trained_network(digits)(image)
+    got = apply_torch_export(Path("new/folder/model.pt2"), image)
+    assert got.dtype == torch.float32
+    torch.testing.assert_close(got, wanted, rtol=0.05, atol=0.05)  # 8 bits of the weights are left
+    assert [path.name for path in Path("new/folder").iterdir()] == ["model.pt2"]
 
 
 def test_standard_operators_on_request(tmp_path: Path) -> None:

@@ -131,7 +131,8 @@ def test_a_folder_for_converted_data_that_cannot_be_made_is_named() -> None:
     before = contents(Path("data"))
     for folder in ("/sys/kernel/converted", "file"):
         line = error_of(program("fit", *SIDD, "--data.validate_on=test", f"--data.cache_dir={folder}"))
-        assert_says(line, folder, "--data.init_args.cache_dir=FOLDER")
+        assert f"'{folder}'" in line
+        assert "--data.init_args.cache_dir=FOLDER" in line
     assert contents(Path("data")) == before
     assert Path("file").read_text() == "a file"
 
