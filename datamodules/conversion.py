@@ -4,8 +4,11 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from filelock import FileLock  # torch brings it
 
 from datamodules.errors import DataError
@@ -66,6 +69,21 @@ def convert(
         ) from error
 
 
+def save_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write an array to a ``.npy`` file.
+
+    Args:
+        path: The file, which is replaced.
+        array: The array.
+
+    Raises:
+        OSError: If the file cannot be written; unlike that of ``np.save`` it says why.
+    """
+    with path.open("wb") as file:
+        writing = SimpleNamespace(write=file.write)  # to a file itself numpy writes past Python
+        np.save(writing, array)
+
+
 def _make(step: Conversion, write: Callable[[Conversion, list[Path]], None], folder: Path) -> None:
     stamps = _stamps(step)  # before the sources are read: if they change meanwhile, the step is repeated
     paths = [folder / target for target in step.targets]
@@ -101,7 +119,7 @@ def _unfinished(steps: Sequence[Conversion], folder: Path) -> list[Conversion]:
 
 def _records(path: Path) -> Iterable[dict[str, Any]]:
     """What the file of records holds, but for lines that were interrupted."""
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
         try:
             yield json.loads(line)
         except ValueError:
@@ -113,5 +131,12 @@ def _size(path: Path) -> int | None:
 
 
 def _stamps(step: Conversion) -> list[list[int]]:
-    """Size and time of change of each source."""
-    return [[status.st_size, status.st_mtime_ns] for status in map(Path.stat, step.sources)]
+    """Size and time of change of each source.
+
+    Raises:
+        DataError: If one is not there any more.
+    """
+    try:
+        return [[status.st_size, status.st_mtime_ns] for status in map(Path.stat, step.sources)]
+    except FileNotFoundError as error:
+        raise DataError(f"'{error.filename}' was there and is missing now. Put it back, or start again.") from error

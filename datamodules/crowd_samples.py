@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from datamodules.batches import IMAGENET_MEAN, IMAGENET_STD, CrowdBatch, Photogr
 from datamodules.density import Points, density_map
 from datamodules.folder import ImageFolder
 from datamodules.progress import progress
-from datamodules.readers import Pixels, read_image, stored_size
+from datamodules.readers import Pixels, decode_image, read_content, stored_size
 from datamodules.samples import SampleSet, alone
 from datamodules.splits import Indices
 from datamodules.transforms import Normalise
@@ -84,8 +85,9 @@ def read_stored(path: Path) -> Pixels:
     Raises:
         DataError: If it cannot be read.
     """
-    pixels = read_image(path)
-    with Image.open(path) as file:
+    content = read_content(path)
+    pixels = decode_image(content, path)
+    with Image.open(BytesIO(content)) as file:
         try:
             turned = file.getexif().get(ExifTags.Base.Orientation, 1) != 1
         except Exception:  # a damaged note may raise any; such an image is not turned

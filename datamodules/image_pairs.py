@@ -4,6 +4,7 @@ For a patch of a photograph of 16 megapixels most of a second would go into deco
 mapped into memory it takes a fraction of a millisecond.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from datamodules.conversion import Conversion, convert
+from datamodules.conversion import Conversion, convert, save_array
 from datamodules.errors import DataError, abbreviated
 from datamodules.readers import Pixels, read_image
 
@@ -130,7 +131,7 @@ def convert_pairs(pairs: Sequence[ImagePair], read: OpenPair, folder: Path) -> l
 
     def write(step: Conversion, paths: list[Path]) -> None:
         for path, pixels in zip(paths, read(steps[step]), strict=True):
-            np.save(path, pixels)
+            save_array(path, pixels)
 
     convert(list(steps), write, folder, CACHE_ARGUMENT)
     return [
@@ -157,24 +158,47 @@ class MemoryMaps:
     """Arrays in ``.npy`` files, mapped into memory: of a file only what is looked at is read.
 
     Each file is mapped when it is first asked for and stays so; that keeps no file open. In another process it is
-    mapped anew, never copied there.
+    mapped anew, never copied there. What is asked for again is still there in full: to look at a part of a map whose
+    file was cut off would end the process without a word.
     """
 
     def __init__(self) -> None:
-        self._maps: dict[Path, Pixels] = {}
+        self._maps: dict[Path, tuple[int, Pixels]] = {}
 
     def __reduce__(self) -> tuple[type["MemoryMaps"], tuple[()]]:
         return MemoryMaps, ()
 
     def __call__(self, path: Path) -> Pixels:
-        """The array in a file, uint8 of any shape; not to be written to."""
-        if path not in self._maps:
-            described = np.load(path, mmap_mode="r")
-            # Numpy's own map keeps its file open, and a process may have only so many open.
-            content = torch.from_file(str(path), shared=False, size=path.stat().st_size, dtype=torch.uint8)
-            self._maps[path] = content[described.offset :].view(described.shape).numpy()
-        return self._maps[path]
+        """The array in a file, uint8 of any shape; not to be written to, and to be looked at at once.
+
+        Raises:
+            DataError: If the file is missing or damaged, or has changed since it was mapped; names it.
+        """
+        try:
+            size = os.stat(path).st_size
+            if path not in self._maps:
+                self._maps[path] = size, _mapped(path, size)
+        except (OSError, ValueError, EOFError) as error:
+            raise _lost(path, getattr(error, "strerror", None) or f"it is damaged ({error})") from error
+        before, pixels = self._maps[path]
+        if size != before:
+            raise _lost(path, f"it had {before} bytes before, and now has {size}")
+        return pixels
 
     def pair(self, pair: ImagePair) -> tuple[Pixels, Pixels]:
         """The images of a converted pair."""
         return self(pair.degraded), self(pair.clean)
+
+
+def _mapped(path: Path, size: int) -> Pixels:
+    described = np.load(path, mmap_mode="r")
+    if described.offset + described.nbytes != size:
+        raise ValueError(f"its size is {size} bytes")
+    # Numpy's own map keeps its file open, and a process may have only so many open.
+    content = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+    pixels: Pixels = content[described.offset :].view(described.shape).numpy()
+    return pixels
+
+
+def _lost(path: Path, what: str) -> DataError:
+    return DataError(f"'{path}' cannot be read: {what}. Start again: converted files that have changed are made anew.")

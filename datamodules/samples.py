@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from datamodules.batches import LabelledBatch
 from datamodules.readers import Pixels
@@ -32,6 +32,8 @@ class SampleSet(Dataset[Batch_co], ABC):
 def join(batches: Sequence[Batch]) -> Batch:
     """Join batches into one: tensors along their first dimension, lists end to end.
 
+    In a loader's worker all tensors are put into shared memory.
+
     Args:
         batches: At least one batch, all of one type; shapes agree but for the first dimension.
 
@@ -40,10 +42,21 @@ def join(batches: Sequence[Batch]) -> Batch:
     """
     # Annotated loosely: a type checker knows the fields of one named tuple, not those of any.
     fields: list[Any] = [
-        torch.cat(values) if isinstance(values[0], Tensor) else [item for value in values for item in value]
+        _shared(torch.cat(values)) if isinstance(values[0], Tensor) else [_shared(x) for value in values for x in value]
         for values in zip(*cast("Sequence[tuple[Any, ...]]", batches), strict=True)
     ]
     return type(batches[0])._make(fields)
+
+
+def _shared(item: Any) -> Any:
+    """Put a tensor where the main process finds it.
+
+    The thread that sends batches would do so too, but where there is no shared memory left it loses the batch, for
+    which the main process then waits forever.
+    """
+    if isinstance(item, Tensor) and get_worker_info() is not None:
+        item.share_memory_()  # type: ignore[no-untyped-call]
+    return item
 
 
 def alone(image: Tensor) -> Tensor:

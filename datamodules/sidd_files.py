@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.conversion import Conversion, convert
+from datamodules.conversion import Conversion, convert, save_array
 from datamodules.errors import DataError, abbreviated
 from datamodules.folder import existing_folder, images_in
 from datamodules.image_pairs import CACHE_ARGUMENT, ImagePair, partners, sizes_differ
@@ -95,7 +95,7 @@ def convert_blocks(data_dir: str, names: Sequence[str], folder: Path) -> list[Pa
     if missing := [path.name for path in sources if not path.is_file()]:
         raise DataError(f"data_dir='{data_dir}' lacks {' and '.join(missing)}. {_REMEDY}")
     steps = [Conversion((path,), (f"{path.stem}.npy",)) for path in sources]
-    convert(steps, lambda step, paths: np.save(paths[0], read_blocks(step.sources[0])), folder, CACHE_ARGUMENT)
+    convert(steps, lambda step, paths: save_array(paths[0], read_blocks(step.sources[0])), folder, CACHE_ARGUMENT)
     return [folder / step.targets[0] for step in steps]
 
 

@@ -6,7 +6,6 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acda.models.ad_resnet import AdResNet
 from acda.models.padding import pad_to_multiple
 
 OutputActivation = Literal["relu", "softplus", "abs", "none"]
@@ -25,8 +24,10 @@ class CrowdCounter(nn.Module):
     padding adds to the output is cut off, so that images of any size are counted whole.
 
     Args:
-        backbone: Ad-ResNet without its head (``num_classes=None``). Weights of a classifier are loaded into it with
-            :func:`acda.models.load_weights`, from the command line with the callback ``WarmStart``.
+        backbone: Gives a feature map ``[N, feature_channels, H / feature_stride, W / feature_stride]``, both of which are
+            its attributes: Ad-ResNet without its head (``num_classes=None``), or a network of your own. Weights of a
+            classifier are loaded into it with :func:`acda.models.load_weights`, from the command line with the callback
+            ``WarmStart``.
         output_stride: Pixels of the image between neighbours in the density map: a power of two up to the backbone's
             stride.
         widths: Of the transposed convolutions, first to last; as many as it takes from the backbone's stride to
@@ -42,8 +43,8 @@ class CrowdCounter(nn.Module):
         output_stride: As given.
 
     Raises:
-        ValueError: If the backbone has a head, ``output_activation`` is none of these, or ``output_stride`` cannot be
-            reached with ``widths``.
+        ValueError: If the backbone has a head or lacks the attributes, ``output_activation`` is none of these, or
+            ``output_stride`` cannot be reached with ``widths``.
 
     Reference:
         Paper section 4.2, Table 3: 4,882,449 parameters with Ad-ResNet-s (4.87 M), 11,573,521 with m (11.87 M).
@@ -51,26 +52,28 @@ class CrowdCounter(nn.Module):
 
     def __init__(
         self,
-        backbone: AdResNet,
+        backbone: nn.Module,
         output_stride: int = 4,
         widths: Sequence[int] = (256, 128, 64),
         output_activation: OutputActivation = "relu",
     ) -> None:
         super().__init__()
-        if backbone.fc is not None:
+        if getattr(backbone, "fc", None) is not None:
             raise ValueError("backbone must give features: build it with num_classes=None (null in YAML)")
+        stride, channels = (getattr(backbone, name, None) for name in ("feature_stride", "feature_channels"))
+        if not isinstance(stride, int) or not isinstance(channels, int):
+            raise ValueError(f"backbone must have feature_stride and feature_channels, {type(backbone).__name__} has not")
         if output_activation not in _ACTIVATIONS:
             raise ValueError(f"output_activation must be one of {sorted(_ACTIVATIONS)}, got {output_activation!r}")
-        steps = [backbone.feature_stride >> doublings for doublings in range(len(widths) + 1)]
+        steps = [stride >> doublings for doublings in range(len(widths) + 1)]
         if output_stride not in steps or output_stride < 1:
             reached = ", ".join(str(step) for step in steps if step)
             raise ValueError(f"output_stride must be one of {reached} with widths={list(widths)}, got {output_stride}")
         self.backbone = backbone
-        self.total_stride = backbone.feature_stride
+        self.total_stride = stride
         self.output_stride = output_stride
         self.output_activation = output_activation
         layers: list[nn.Module] = []
-        channels = backbone.feature_channels
         for width in widths[: steps.index(output_stride)]:
             layers += [nn.ConvTranspose2d(channels, width, 3, 2, padding=1, output_padding=1), nn.ReLU(inplace=True)]
             channels = width

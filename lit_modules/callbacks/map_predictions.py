@@ -1,5 +1,6 @@
 """Writes the maps that ``predict`` finds."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,10 @@ class MapPredictions(Callback):
         """Write the files of a batch."""
         for name, image, prediction in zip(batch.id, batch.image, outputs.float().cpu(), strict=True):
             path = self._folder / name
-            with whole_file(path.with_name(f"{path.name}.npy")) as unfinished, unfinished.open("wb") as file:
-                np.save(file, prediction[0].numpy())
+            content = BytesIO()  # numpy's own writing does not say why it fails
+            np.save(content, prediction[0].numpy())
+            with whole_file(path.with_name(f"{path.name}.npy")) as unfinished:
+                unfinished.write_bytes(content.getbuffer())
             picture = row([("input", grey(image)), ("prediction", heat(prediction[0]))])
             save_picture(path.with_name(f"{path.name}.png"), picture)
 

@@ -7,7 +7,7 @@ from typing import IO, Any
 
 from lightning.pytorch import Trainer
 
-from lit_modules.callbacks.whole_file import whole_file
+from lit_modules.callbacks.whole_file import naming, whole_file
 
 
 class RowWriter:
@@ -35,8 +35,9 @@ class RowWriter:
 
     def write(self, rows: Iterable[Sequence[Any]]) -> None:
         """Append rows; they are on disk when this returns."""
-        self._rows.writerows(rows)
-        self._file.flush()
+        with naming(self.path):
+            self._rows.writerows(rows)
+            self._file.flush()
 
     def finish(self) -> None:
         """Close the part, and on the first process join all parts, ordered by id, into the final file."""

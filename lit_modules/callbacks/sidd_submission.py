@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 from lit_modules.callbacks.output_folder import output_folder
 from lit_modules.callbacks.row_writer import write_csv
-from lit_modules.callbacks.whole_file import whole_file
+from lit_modules.callbacks.whole_file import naming, whole_file
 from lit_modules.errors import UsageError
 
 _MISSING_SHOWN = 10
@@ -52,9 +52,11 @@ class SiddSubmission(Callback):
         shape = (self.images * self.blocks,)
         if trainer.is_global_zero:
             self._folder.mkdir(parents=True, exist_ok=True)
-            empty = np.memmap(self._part, self._record, "w+", shape=shape)
+            empty = np.zeros(1, self._record)
             empty["seconds"] = np.nan
-            empty.flush()
+            with naming(self._part), self._part.open("wb") as file:
+                for _ in range(*shape):  # written out: a block for which the disk has no room would end the process
+                    file.write(empty.tobytes())
         trainer.strategy.barrier("room made for blocks")
         self._records = np.memmap(self._part, self._record, "r+", shape=shape)
 

@@ -11,6 +11,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from lit_modules.callbacks.whole_file import whole_file
 from lit_modules.cli.interruption import Interruption, Wish, agree
 
 
@@ -37,8 +38,8 @@ class SaveConfig(SaveConfigCallback):
             while path.exists() and path.read_text() != self.text:
                 number += 1
                 path = name.with_stem(f"{name.stem}_{number}")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(self.text)
+            with whole_file(path) as unfinished:
+                unfinished.write_text(self.text)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Makes the checkpoint sufficient for itself."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from lit_modules.callbacks.whole_file import whole_file
 from lit_modules.errors import TrainingError
 
 
@@ -30,21 +31,15 @@ class WholeCheckpoints(TorchCheckpointIO):
             TrainingError: If it cannot be written, such as on a full disk. An earlier file of that name stays as it
                 was.
         """
-        path = Path(path)
-        unfinished = path.with_name(f"{path.name}.part")
         content = io.BytesIO()  # torch.save itself may abort the process when it cannot write to a file
         torch.save(checkpoint, content)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with unfinished.open("wb") as file:
+            with whole_file(Path(path)) as unfinished, unfinished.open("wb") as file:
                 file.write(content.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(unfinished, path)
         except OSError as error:
-            unfinished.unlink(missing_ok=True)
-            earlier = "the checkpoints written before are whole"
             raise TrainingError(
-                f"the checkpoint {path} cannot be written: {error.strerror}; {earlier}. "
+                f"the checkpoint {path} cannot be written: {error.strerror}; the checkpoints written before are whole. "
                 "Make room or name another folder (--trainer.default_root_dir), then go on with --ckpt_path"
             ) from error

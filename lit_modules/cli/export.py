@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.utils._sympy.numbers import int_oo
+from torch.utils._sympy.value_ranges import ValueRanges
 
 from acda.ops import standard_operators
 from lit_modules.callbacks.whole_file import whole_file
@@ -68,9 +70,9 @@ def export_network(
 ) -> Exported:
     """Writes a network to a file, with batches of any size and, where it takes them, images of any size.
 
-    What is in the file is run, by onnxruntime or after ``torch.export.load``, on random images of two sizes in batches
-    of two sizes. A file that differs from the network by more than 1e-4 of its largest output is not kept, nor does it
-    replace an earlier one.
+    What is in the file is run, by onnxruntime or after ``torch.export.load``, on random images of three sizes, where
+    the network takes them, one alone and several at once. A file that differs from the network by more than 1e-4 of its
+    largest output is not kept, nor does it replace an earlier one.
 
     Args:
         network: Maps images ``[N, C, H, W]`` to a tensor. It is exported as it is in evaluation, on the CPU.
@@ -94,14 +96,14 @@ def export_network(
     image = torch.rand(2, channels, side, side)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what exporters replace in their own next release
-        larger = _larger(network, image, stride)
-        program = _trace(network, image, _AXES if larger is not None else {0: _AXES[0]})
+        others = _other_sizes(network, image, stride)
+        program = _trace(network, image, _AXES if others else {0: _AXES[0]})
         axes = _axes(program)
         if format == "onnx" or standard:
             program = program.run_decompositions(standard_operators())
         with whole_file(path) as unfinished:
             exported = _WRITERS[format](network, program, unfinished)
-            difference, largest = _compare(network, exported, [image[:1], image if larger is None else larger])
+            difference, largest = _compare(network, exported, [image[:1], *(others or [image])])
     return Exported(axes, difference, largest)
 
 
@@ -174,9 +176,11 @@ def _axes(program: ExportedProgram) -> tuple[str, ...]:
 
 
 def _write_torch_export(network: nn.Module, program: ExportedProgram, path: Path) -> Apply:
-    # They ask of every image what was so of the one that was traced, such as that a crop takes nothing away. What the
-    # program computes does not hang on it: it is compared on images of which it is not so.
+    # They ask of every image what was so of the one that was traced: that a crop takes nothing away, that features are
+    # larger than one pixel. What the program computes does not hang on it: it is compared on images where it is not so.
     program._guards_code = []
+    for size in program.range_constraints:
+        program.range_constraints[size] = ValueRanges(2, int_oo)  # which stands for 0 and 1 too
     content = BytesIO()  # of a path it wants to choose the suffix, and where a file cannot be written it aborts
     torch.export.save(program, content)
     path.write_bytes(content.getbuffer())
@@ -231,14 +235,18 @@ def _compare(network: nn.Module, exported: Apply, images: Iterable[Tensor]) -> t
     return difference, largest
 
 
-def _larger(network: nn.Module, image: Tensor, stride: int) -> Tensor | None:
-    """Larger images in a larger batch, if the network takes such: of no multiple of its stride, if it takes those."""
+def _other_sizes(network: nn.Module, image: Tensor, stride: int) -> list[Tensor]:
+    """Batches of larger and of smaller images: of no multiple of the network's stride, if it takes such; else none."""
     _, channels, height, width = image.shape
-    for step in (stride + 1, stride):
-        larger = torch.rand(3, channels, 2 * height + step, 2 * width + 2 * step)  # far: some take a few sizes
-        try:
-            network(larger)
-        except Exception:
-            continue
-        return larger
-    return None
+    larger = 2 * height, 2 * width + stride  # far: some take a few sizes
+    batches = []
+    for images, (rows, columns) in ((3, larger), (1, (stride, stride))):
+        for beyond in (1, 0):
+            batch = torch.rand(images, channels, rows + beyond, columns + beyond)
+            try:
+                network(batch)
+            except Exception:
+                continue
+            batches.append(batch)
+            break
+    return batches

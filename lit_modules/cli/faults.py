@@ -51,7 +51,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _explain(error: BaseException) -> str | None:
-    if isinstance(error, ConnectionError | EOFError) and _raised_below(error, "torch.utils.data.dataloader"):
+    if isinstance(error, ConnectionError | EOFError) and _raised_below(error, "torch.multiprocessing.reductions"):
         return _about_worker("it went away while it handed over a batch")
     if isinstance(error, OSError):
         return _about_file(error)

@@ -22,6 +22,7 @@ import yaml
 from filelock import FileLock, Timeout  # torch brings it
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
+from lit_modules.callbacks.whole_file import whole_file
 from lit_modules.errors import UsageError
 
 CONFIG = "config_fit.yaml"
@@ -60,7 +61,8 @@ def job_run(root: Path, job_id: int, config: str) -> Path:
         number += 1
         run = root / f"job_{job_id}_{number}"
     if rank() == 0 and not (run / CONFIG).exists():
-        (run / CONFIG).write_text(config)  # at once: a second training in this job looks at it
+        with whole_file(run / CONFIG) as unfinished:  # at once: a second training in this job looks at it
+            unfinished.write_text(config)
     return run
 
 
@@ -114,12 +116,9 @@ def run_of(checkpoint: Path) -> Path | None:
 
 
 def checkpoints_of(run: Path) -> list[Path]:
-    """The checkpoints of a run, newest first; those meant to resume from before others.
-
-    Lightning saves ``hpc_ckpt_*`` in the run folder when SLURM announces the end of a job.
-    """
-    resume = [*run.glob("checkpoints/last*.ckpt"), *run.glob("hpc_ckpt_*.ckpt")]
-    others = set(run.glob("checkpoints/*.ckpt")) - set(resume)
+    """The checkpoints of a run, newest first; those meant to resume from before others."""
+    resume = set(run.glob("checkpoints/last*.ckpt"))
+    others = set(run.glob("checkpoints/*.ckpt")) - resume
     return [*sorted(resume, key=_age), *sorted(others, key=_age)]
 
 

@@ -1,4 +1,4 @@
-"""The configuration in a checkpoint comes from whoever made the checkpoint: it may name classes, and run nothing else."""
+"""The configuration in a checkpoint is from whoever made the checkpoint: it may name classes, and run nothing else."""
 
 import inspect
 import sys

@@ -74,24 +74,61 @@ class KillWorkers(Accident):
             os.kill(worker.pid or 0, signal.SIGKILL)
 
 
+class SendSignal(Accident):
+    """A signal is sent to a process of the run.
+
+    Args:
+        batch: See :class:`Accident`.
+        name: The signal, such as ``SIGKILL``.
+        validating: Whether batches of validation are counted, instead of others.
+        rank: The process.
+    """
+
+    def __init__(self, batch: int, name: str, validating: bool = False, rank: int = 0) -> None:
+        super().__init__(batch)
+        self.number = signal.Signals[name]
+        self.validating = validating
+        self.rank = rank
+
+    def happen(self, trainer: Any) -> None:
+        if trainer.global_rank == self.rank:
+            os.kill(os.getpid(), self.number)
+
+    def _begin(self, trainer: Any, *_: Any) -> None:
+        if trainer.validating == self.validating and not trainer.sanity_checking:
+            super()._begin(trainer)
+
+    on_train_batch_start = on_validation_batch_start = on_predict_batch_start = _begin
+
+
 class LimitFiles(Accident):
     """No file may be larger any more, so that writing fails in the middle of one, as on a full disk.
 
     Args:
         batch: See :class:`Accident`.
         size: The limit in bytes, or a file of the run folder, for ten bytes more than it has.
+        kill: Whether the process is killed there, instead.
     """
 
-    def __init__(self, batch: int, size: int | str) -> None:
+    def __init__(self, batch: int, size: int | str, kill: bool = False) -> None:
         super().__init__(batch)
         self.size = size
+        self.kill = kill
 
     def happen(self, trainer: Any) -> None:
         if isinstance(self.size, str):
             (path,) = Path(trainer.default_root_dir).glob(self.size)
             shutil.copy(path, "kept")
             self.size = path.stat().st_size + 10
+        if self.kill:
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # which Python ignores
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, resource.RLIM_INFINITY))
+
+
+def accident(kind: str, /, **arguments: object) -> str:
+    """The command line's argument for an accident of this module."""
+    return f"--trainer.callbacks+={{class_path: tests.cli.accidents.{kind}, init_args: {arguments}}}"
 
 
 def limited(size: int, *args: object) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.cli.accidents import FATE, limited
+from tests.cli.accidents import FATE, accident, limited
 from tests.cli.conftest import contents
 from tests.cli.programs import program
 from tests.crowd_files import write_shanghaitech
@@ -69,10 +69,6 @@ def data_arguments(name: str, workers: int) -> list[str]:
     write(Path("data"))
     arguments = {**arguments, ".data_dir": "data", ".num_workers": workers}
     return [f"--data{key}={value}" for key, value in arguments.items()]
-
-
-def accident(name: str, **arguments: object) -> str:
-    return f"--trainer.callbacks+={{class_path: tests.cli.accidents.{name}, init_args: {arguments}}}"
 
 
 def error_of(ended: subprocess.CompletedProcess[str]) -> str:

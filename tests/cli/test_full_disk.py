@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.cli.accidents import limited
+from tests.cli.accidents import accident, limited
 from tests.cli.conftest import contents
 from tests.cli.programs import CONFIGS, program
-from tests.cli.test_data_faults import TASK, accident, error_of
+from tests.cli.test_data_faults import TASK, error_of
 from tests.restoration_files import write_sidd
 
 pytestmark = pytest.mark.slow

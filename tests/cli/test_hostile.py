@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -79,6 +80,24 @@ def test_a_checkpoint_that_runs_code_is_not_loaded(trained: Path, refuse: Refuse
     with pytest.raises(ValueError, match=r"weights\.ckpt"):
         load_weights(nn.Linear(1, 1), "weights.ckpt")
     assert not TOUCHED.exists()
+
+
+def test_damaged_weights_are_named() -> None:
+    content = {"state_dict": {"weight": torch.zeros(1, 3), 1: torch.zeros(1)}}
+    Path("weights.ckpt").write_bytes(saved(content))
+    load_weights(nn.Linear(3, 1), "weights.ckpt")
+    random = np.random.RandomState(0)
+    for zipped in (True, False):
+        whole = saved(content, _use_new_zipfile_serialization=zipped)
+        for _ in range(100):
+            damaged = bytearray(whole)
+            for place in random.randint(0, 200, 5):
+                damaged[place] = random.randint(0, 256)
+            Path("weights.ckpt").write_bytes(damaged)
+            try:
+                load_weights(nn.Linear(3, 1), "weights.ckpt")  # which by chance may be as good as before
+            except ValueError as error:
+                assert str(error).startswith("weights 'weights.ckpt'")
 
 
 # The configuration in a checkpoint

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.cli.accidents import accident
 from tests.cli.conftest import Refuse, contents, run
 from tests.cli.programs import CONFIGS, ROOT, program
 
@@ -26,11 +27,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def fault(kind: str, /, **args: object) -> str:
-    init_args = ", ".join(f"{key}: {value}" for key, value in args.items())
-    return f"--trainer.callbacks+={{class_path: tests.cli.faults.{kind}, init_args: {{{init_args}}}}}"
 
 
 def load(path: Path) -> dict:
@@ -92,7 +88,7 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed_is_uninterrupted_bit_for_b
     command += ["--trainer.max_epochs=3", "--trainer.limit_train_batches=4", "--trainer.limit_val_batches=1"]
     command += ["--trainer.check_val_every_n_epoch=1", "--trainer.log_every_n_steps=1", EACH_STEP]
     run(*command, "--trainer.default_root_dir=whole")
-    kill = fault("SendSignal", name="SIGKILL", epoch=1, batch=2)
+    kill = accident("SendSignal", name="SIGKILL", batch=6)
     assert program(*command, "--trainer.default_root_dir=broken", kill).returncode == -signal.SIGKILL
     assert last("broken")["global_step"] == 6
     run(*command, "--trainer.default_root_dir=broken", "--ckpt_path=last")
@@ -122,7 +118,7 @@ def test_a_training_of_so_many_steps_goes_on_from_the_end_of_an_epoch(validates:
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
 def test_a_signal_ends_training_with_a_checkpoint_that_tells_how_to_go_on(name: str, code: int) -> None:
     command = ("fit", "--config", "toy.yaml", "--data.workers=1")
-    ended = program(*command, fault("SendSignal", name=name, epoch=1, batch=1))
+    ended = program(*command, accident("SendSignal", name=name, batch=5))
     assert ended.returncode == code
     told = ended.stderr.strip().splitlines()[-1]
     assert told.startswith(f"{name}: stopped after step 6; go on with --ckpt_path ")
@@ -133,14 +129,14 @@ def test_a_signal_ends_training_with_a_checkpoint_that_tells_how_to_go_on(name: 
 
 
 def test_a_second_ctrl_c_ends_at_once() -> None:
-    twice = [fault("SendSignal", name="SIGINT", epoch=1, batch=1) for _ in range(2)]
+    twice = [accident("SendSignal", name="SIGINT", batch=5) for _ in range(2)]
     ended = program("fit", "--config", "toy.yaml", *twice)
     assert ended.returncode == 1
     assert last("runs/toy")["global_step"] == 4
 
 
 def test_a_training_that_keeps_no_checkpoints_ends_too() -> None:
-    term = fault("SendSignal", name="SIGTERM", epoch=1, batch=1)
+    term = accident("SendSignal", name="SIGTERM", batch=5)
     ended = program("fit", "--config", "toy.yaml", "--trainer.enable_checkpointing=false", term)
     assert ended.returncode == 143
     assert "step 6 without a checkpoint" in ended.stderr
@@ -149,7 +145,7 @@ def test_a_training_that_keeps_no_checkpoints_ends_too() -> None:
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
 def test_stopped_while_it_validates_it_goes_on_with_the_whole_validation(name: str) -> None:
     run("fit", "--config", "toy.yaml", "--trainer.default_root_dir=whole")
-    stop = fault("SendSignal", name=name, epoch=1, batch=2, during="val")
+    stop = accident("SendSignal", name=name, batch=6, validating=True)
     assert program("fit", "--config", "toy.yaml", stop).returncode != 0
     assert last("runs/toy")["global_step"] == 8
     run("fit", "--config", "toy.yaml", "--ckpt_path=last")
@@ -164,7 +160,7 @@ def test_stopped_while_it_validates_it_goes_on_with_the_whole_validation(name: s
 def test_gradients_that_accumulate_are_applied_before_a_signal_ends_training() -> None:
     command = ("fit", "--config", "toy.yaml", "--trainer.accumulate_grad_batches=4")
     run(*command, "--trainer.default_root_dir=whole")
-    ended = program(*command, fault("SendSignal", name="SIGTERM", epoch=1, batch=1))
+    ended = program(*command, accident("SendSignal", name="SIGTERM", batch=5))
     assert "after step 2;" in ended.stderr
     run(*command, "--ckpt_path=last")
     assert unlike(last("whole"), last("runs/toy")) == []
@@ -172,7 +168,7 @@ def test_gradients_that_accumulate_are_applied_before_a_signal_ends_training() -
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_two_processes_stop_after_the_same_step_whichever_was_told(rank: int) -> None:
-    term = fault("SendSignal", name="SIGTERM", epoch=1, batch=0, rank=rank)
+    term = accident("SendSignal", name="SIGTERM", batch=2, rank=rank)
     ended = program("fit", "--config", "toy.yaml", *BOTH, term)
     assert ended.returncode == 143
     assert "stopped after step 3;" in ended.stderr
@@ -182,9 +178,7 @@ def test_two_processes_stop_after_the_same_step_whichever_was_told(rank: int) ->
 
 
 def test_an_evaluation_ends_on_a_signal(trained: Path) -> None:
-    slow = program(
-        "predict", "--ckpt_path", trained, fault("SendSignal", name="SIGTERM", epoch=0, batch=1, during="predict")
-    )
+    slow = program("predict", "--ckpt_path", trained, accident("SendSignal", name="SIGTERM", batch=1))
     assert slow.returncode == 143
     assert "SIGTERM: stopped" in slow.stderr
 
@@ -196,7 +190,7 @@ def test_an_evaluation_ends_on_a_signal(trained: Path) -> None:
 def test_what_stops_the_writing_of_a_checkpoint_leaves_the_one_before(kill: bool) -> None:
     """A limit on the size of files ends the writing of a checkpoint in its middle."""
     run("fit", "--config", "toy.yaml", "--trainer.max_epochs=1", "--trainer.default_root_dir=first")
-    ended = program("fit", "--config", "toy.yaml", fault("LimitFiles", size=10_000, epoch=1, kill=kill))
+    ended = program("fit", "--config", "toy.yaml", accident("LimitFiles", size=10_000, batch=5, kill=kill))
     assert ended.returncode == (-signal.SIGXFSZ if kill else 1)
     folder = Path("runs/toy/version_0/checkpoints")
     if not kill:
@@ -221,7 +215,7 @@ def started(*args: object) -> subprocess.Popen[str]:
 
 
 def test_a_second_training_is_kept_out_of_a_folder_in_use(refuse: Refuse) -> None:
-    pause = fault("SendSignal", name="SIGSTOP", epoch=1, batch=1)
+    pause = accident("SendSignal", name="SIGSTOP", batch=5)
     first = started("fit", "--config", "toy.yaml", pause)
     try:
         _, status = os.waitpid(first.pid, os.WUNTRACED)

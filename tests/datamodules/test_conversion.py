@@ -4,10 +4,11 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from datamodules import DataError
-from datamodules.conversion import Conversion, convert
+from datamodules.conversion import Conversion, convert, save_array
 
 Write = Callable[[Conversion, list[Path]], None]
 
@@ -170,6 +171,13 @@ def test_a_folder_that_cannot_be_written_names_the_remedy(tmp_path: Path) -> Non
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"^'.*/file/to' cannot be written to .*--data\.init_args\.cache_dir=FOLDER\.$"):
         convert(steps, write, tmp_path / "file" / "to", "cache_dir")
+
+
+@pytest.mark.parametrize("array", [np.arange(6).reshape(2, 3), np.zeros((0, 3), np.uint8), np.ones((3, 4)).T])
+def test_a_saved_array_is_numpys(tmp_path: Path, array: np.ndarray) -> None:
+    np.save(tmp_path / "numpys.npy", array)
+    save_array(tmp_path / "ours.npy", array)
+    assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "numpys.npy").read_bytes()
 
 
 def test_a_full_disk_names_the_remedy(tmp_path: Path) -> None:

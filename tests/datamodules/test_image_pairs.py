@@ -142,3 +142,30 @@ def test_pair_of_different_sizes_is_named(pairs: list[ImagePair]) -> None:
         DataError, match=r"/0_bad\.png' has 5 × 7 pixels, but '0_good\.png' 20 × 30\. Replace or remove the two"
     ):
         read_pair(pairs[0])
+
+
+@pytest.mark.parametrize("mapped_before", [True, False])
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [(None, "No such file or directory"), (0, ""), (100, ""), (128 + 3 * HEIGHT * WIDTH - 1, ""), (10**4, "")],
+)
+def test_a_converted_file_that_changed_is_named(
+    pairs: list[ImagePair], tmp_path: Path, mapped_before: bool, size: int | None, message: str
+) -> None:
+    """Without a word the process would be ended by a look at the part of a map that is not in the file any more."""
+    path = convert_pairs(pairs, read_pair, tmp_path / "cache")[0].clean
+    maps = MemoryMaps()
+    if mapped_before:
+        maps(path)
+    if size is None:
+        path.unlink()
+    else:
+        os.truncate(path, size)
+    with pytest.raises(DataError, match=rf"/sub-0_bad\.clean\.npy' cannot be read: .*{message}.*Start again"):
+        maps(path)
+
+
+def test_a_published_file_that_is_lost_before_it_is_converted_is_named(pairs: list[ImagePair], tmp_path: Path) -> None:
+    pairs[1].clean.unlink()
+    with pytest.raises(DataError, match=r"/1_good\.png' was there and is missing now\."):
+        convert_pairs(pairs, read_pair, tmp_path / "cache")

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
-from datamodules.batches import ImageBatch
-from datamodules.samples import LabelledArrays, alone, join
+from datamodules.batches import CrowdBatch, ImageBatch
+from datamodules.samples import LabelledArrays, SampleSet, alone, join
 from datamodules.transforms import Normalise
 
 
@@ -12,6 +13,33 @@ def test_join_keeps_the_order_of_tensors_and_lists() -> None:
     assert isinstance(batch, ImageBatch)
     assert batch.image[:, 0, 0, 0].tolist() == [1, 2, 2]
     assert batch.id == ["of_1", "of_2", "of_2"]
+
+
+class TwoPixels(SampleSet[CrowdBatch]):
+    """A batch with tensors of both kinds: joined, and in a list; one of these is empty."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> CrowdBatch:
+        points = [torch.full((index, 2), float(index))]
+        return CrowdBatch(torch.ones(1, 3, 1, 2), torch.ones(1, 1, 1, 2), torch.tensor([index]), points, [f"{index}"])
+
+
+def joined_and_noted(batches: list[CrowdBatch]) -> tuple[CrowdBatch, list[bool]]:
+    batch = join(batches)
+    return batch, [tensor.is_shared() for tensor in (batch.image, batch.density, batch.num_heads, *batch.points)]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_join_shares_memory_in_workers_alone(workers: int) -> None:
+    """Where there is none left it fails there, and is told; not in the thread that sends, which loses the batch."""
+    loader = DataLoader(TwoPixels(), batch_size=2, num_workers=workers, collate_fn=joined_and_noted)
+    numbers = []
+    for batch, shared in loader:
+        assert shared == [workers > 0] * 5
+        numbers += [(name, len(points)) for name, points in zip(batch.id, batch.points, strict=True)]
+    assert numbers == [("0", 0), ("1", 1), ("2", 2), ("3", 3)]
 
 
 @pytest.mark.parametrize("channels_last", [False, True])

@@ -196,6 +196,15 @@ def test_submission_has_the_forms_of_the_benchmark(trainer: Trainer) -> None:
     assert not list(folder.glob("*.part"))
 
 
+def test_room_for_all_blocks_is_made_before_the_first(trainer: Trainer) -> None:
+    """A disk that gets full would otherwise end the process at the first block that it has no room for."""
+    callback = Small()
+    callback.on_predict_start(trainer, RestorationTask(Scaled(2.0)))
+    status = Path(trainer.log_dir, "SubmitSrgb.blocks.part").stat()
+    assert status.st_size == 6 * (8 + 4 * 4 * 3)
+    assert status.st_blocks * 512 >= status.st_size
+
+
 def test_a_block_of_the_benchmark_keeps_its_size() -> None:
     assert (SiddSubmission.images, SiddSubmission.blocks, SiddSubmission.side) == (40, 32, 256)
 

@@ -1,0 +1,127 @@
+"""Photographs restored by a small restorer, and which scales its filters use where (paper Figure 7)."""
+
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from acda.analysis import capture_scale_magnitudes
+from benchmarks.matching import network_in
+from benchmarks.pictures.canvas import GREY, Canvas
+from benchmarks.pictures.training import random_patches, train
+from datamodules.progress import progress
+from datamodules.sample_photo_files import TEST, TRAIN, noisy_pair
+from lit_modules.metrics.similarity import psnr
+from lit_modules.pictures import grey, heat
+
+_CONFIG = "configs/sample_photos/denoising_acda.yaml"
+_PATCHES, _PATCH_SIDE = 16, 48
+_SEED, _DRAW = 0, 10  # of the noise
+_PHOTOGRAPH = TEST[0]
+_CROP = (slice(60, 204), slice(110, 254))
+_LAYER = "body.0.conv2"
+_SIDE, _GAP = 288, 18
+
+
+@cache
+def restorer(steps: int) -> nn.Module:
+    """Train the restorer of the denoising experiment on the photographs for training.
+
+    Args:
+        steps: Steps of training.
+
+    Returns:
+        The restorer; the same one when it is asked for again.
+    """
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(1)
+    pairs = [torch.cat(_pair(name), dim=1)[0] for name in progress(TRAIN, "Adding noise", "photographs")]
+    network = network_in(_CONFIG)
+
+    def loss() -> Tensor:
+        image, target = random_patches(pairs, _PATCHES, _PATCH_SIDE, generator).chunk(2, dim=1)
+        return F.mse_loss(network(image), target)
+
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.001)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    train("the restorer", network, loss, steps, optimizer, schedule)
+    return network
+
+
+def restoration(steps: int = 400) -> Canvas:
+    """A part of a photograph that was not trained on: noisy, restored, clean.
+
+    Args:
+        steps: Steps of training.
+
+    Returns:
+        The picture, with the PSNR of what it shows.
+    """
+    noisy, clean = _pair(_PHOTOGRAPH)
+    network = restorer(steps)
+    with torch.no_grad():
+        restored = network(noisy).clamp(0, 1)
+    canvas = Canvas(3 * (_SIDE + _GAP) - _GAP, _SIDE + 54)
+    titles = ("noisy", f"restored with ACDA, {steps} steps of training", "clean")
+    for number, (title, image) in enumerate(zip(titles, (noisy, restored, clean), strict=True)):
+        left = number * (_SIDE + _GAP)
+        shown, wanted = image[..., *_CROP], clean[..., *_CROP]
+        canvas.text(left + _SIDE / 2, 6, title, 14, "ma")
+        canvas.picture(left, 28, grey(shown[0], 0, 1), _SIDE)
+        below = f"PSNR {float(psnr(shown, wanted, peak=1)):.2f} dB" if number < 2 else "the original"
+        canvas.text(left + _SIDE / 2, _SIDE + 33, below, 13.5, "ma")
+    return canvas
+
+
+def scales(steps: int = 400) -> Canvas:
+    """Which scales the filters of the restorer's first ACDA layer use where, on a photograph not trained on.
+
+    Args:
+        steps: Steps of training.
+
+    Returns:
+        The picture, with what its colours mean.
+    """
+    noisy, _ = _pair(_PHOTOGRAPH)
+    network = restorer(steps)
+    with torch.no_grad(), capture_scale_magnitudes(network) as layers:
+        network(noisy)
+    return draw_scales(noisy, layers[_LAYER])
+
+
+def draw_scales(image: Tensor, maps: dict[int, Tensor]) -> Canvas:
+    """Draw an image beside maps of the coefficients of each scale, all in one range of colours.
+
+    Args:
+        image: ``[1, 3, H, W]`` in [0, 1].
+        maps: Scale → magnitudes ``[1, h, w]``.
+    """
+    low = min(float(values.min()) for values in maps.values())
+    high = max(float(values.max()) for values in maps.values())
+    side = (900 + _GAP // 2) / (1 + len(maps)) - _GAP // 2
+    height = side * image.shape[2] / image.shape[3]
+    canvas = Canvas(900, round(height) + 78)
+    panels = [("noisy photograph", grey(image[0], 0, 1))]
+    panels += [(f"{scale}x{scale} bases", heat(values[0], low, high)) for scale, values in maps.items()]
+    for number, (title, picture) in enumerate(panels):
+        left = number * (side + _GAP // 2)
+        canvas.text(left + side / 2, 6, title, 14, "ma")
+        canvas.picture(left, 28, picture, side)
+    below = height + 44
+    canvas.scale(canvas.width - 220, below, 220, lambda values: heat(values, low, high), (low, high))
+    canvas.text(
+        canvas.width - 230,
+        below + 4,
+        "first ACDA layer: magnitude of the coefficients at each pixel (root mean square)",
+        12.5,
+        "rm",
+        GREY,
+    )
+    return canvas
+
+
+def _pair(name: str) -> tuple[Tensor, Tensor]:
+    """A photograph with noise and without, ``[1, 3, H, W]`` in [0, 1] each."""
+    noisy, clean = (torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255 for pixels in noisy_pair(name, _SEED, _DRAW))
+    return noisy, clean
