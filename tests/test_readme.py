@@ -38,7 +38,7 @@ def test_the_layer_in_your_own_network(capsys: pytest.CaptureFixture[str]) -> No
     torch.save(torchvision.models.resnet34().state_dict(), "resnet34.pth")
     names: dict[str, torch.Tensor] = {}
     exec(block("python", "acda.convert_conv2d"), names)
-    assert names["y"].shape == (1, 128, 28, 28)
+    assert names["y"].shape == (1, 128, 14, 14)
     assert len(names["maps"]) > 0
     torch.testing.assert_close(names["restored"], names["restorer"](names["photograph"]), atol=1e-5, rtol=1e-4)
     assert "layer4" in capsys.readouterr().out

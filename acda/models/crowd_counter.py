@@ -24,10 +24,9 @@ class CrowdCounter(nn.Module):
     padding adds to the output is cut off, so that images of any size are counted whole.
 
     Args:
-        backbone: Gives a feature map ``[N, feature_channels, H / feature_stride, W / feature_stride]``, both of which are
-            its attributes: Ad-ResNet without its head (``num_classes=None``), or a network of your own. Weights of a
-            classifier are loaded into it with :func:`acda.models.load_weights`, from the command line with the callback
-            ``WarmStart``.
+        backbone: Gives a feature map ``[N, feature_channels, H / feature_stride, W / feature_stride]``, both attributes
+            of it: Ad-ResNet without its head (``num_classes=None``), or a network of your own. Weights of a classifier
+            are loaded into it with :func:`acda.models.load_weights`, from the command line with ``WarmStart``.
         output_stride: Pixels of the image between neighbours in the density map: a power of two up to the backbone's
             stride.
         widths: Of the transposed convolutions, first to last; as many as it takes from the backbone's stride to
@@ -62,7 +61,8 @@ class CrowdCounter(nn.Module):
             raise ValueError("backbone must give features: build it with num_classes=None (null in YAML)")
         stride, channels = (getattr(backbone, name, None) for name in ("feature_stride", "feature_channels"))
         if not isinstance(stride, int) or not isinstance(channels, int):
-            raise ValueError(f"backbone must have feature_stride and feature_channels, {type(backbone).__name__} has not")
+            name = type(backbone).__name__
+            raise ValueError(f"backbone must have feature_stride and feature_channels, which {name} has not")
         if output_activation not in _ACTIVATIONS:
             raise ValueError(f"output_activation must be one of {sorted(_ACTIVATIONS)}, got {output_activation!r}")
         steps = [stride >> doublings for doublings in range(len(widths) + 1)]

@@ -1,6 +1,5 @@
 """Starts a network from the weights of another: checkpoints of ours, or a state dict as it is."""
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,11 +98,12 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         raise ValueError(f"weights '{path}': no such file")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged file may raise anything
         raise ValueError(f"weights '{path}' cannot be read: damaged, or no file of weights") from error
     if isinstance(content, Mapping):
         content = content.get("state_dict", content.get("model", content))
-    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
+    entries = content.items() if isinstance(content, Mapping) else ()
+    tensors = {key: value for key, value in entries if isinstance(key, str) and isinstance(value, Tensor)}
     if not tensors:
         raise ValueError(f"weights '{path}' hold no state dict")
     return tensors

@@ -27,7 +27,7 @@ class RowWriter:
         self.header = list(header)
         self._trainer = trainer
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: IO[str] = self._part(trainer.global_rank).open("w", newline="")
+        self._file: IO[str] = _open(self._part(trainer.global_rank), "w")
         self._rows = csv.writer(self._file)
 
     def _part(self, rank: int) -> Path:
@@ -48,7 +48,7 @@ class RowWriter:
         parts = [self._part(rank) for rank in range(self._trainer.world_size)]
         rows: dict[str, list[str]] = {}
         for part in parts:
-            with part.open(newline="") as file:
+            with _open(part) as file:
                 rows.update((row[0], row) for row in csv.reader(file))
         write_csv(self.path, self.header, [rows[key] for key in sorted(rows)])
         for part in parts:
@@ -63,7 +63,12 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
         header: Names of the columns.
         rows: The rows.
     """
-    with whole_file(path) as unfinished, unfinished.open("w", newline="") as file:
+    with whole_file(path) as unfinished, _open(unfinished, "w") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
+
+
+def _open(path: Path, mode: str = "r") -> IO[str]:
+    """Names of files need not be UTF-8: they are written and read as the bytes they are."""
+    return path.open(mode, newline="", encoding="utf-8", errors="surrogateescape")

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from lit_modules.cli import runs
+from lit_modules.cli.yaml_text import load_yaml
 from lit_modules.errors import UsageError
 
 
@@ -108,10 +108,13 @@ def stored_config(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
     Raises:
         UsageError: If there is none.
     """
-    config = config_in(checkpoint)
     run = runs.run_of(path)
-    if not config and run is not None:
-        config = dict(yaml.safe_load((run / runs.CONFIG).read_text()))
+    try:
+        config = _configuration(checkpoint.get("config"))
+        if not config and run is not None:
+            config = _configuration((run / runs.CONFIG).read_text())
+    except UsageError as error:
+        raise UsageError(f"the configuration stored in {path}: {error}") from error
     if not config:
         raise UsageError(f"{path} holds no configuration and there is none beside it: name one with --config")
     return config
@@ -125,9 +128,18 @@ def describe_weights(checkpoint: Mapping[str, Any]) -> str:
 
 def config_in(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration that stands in a checkpoint itself; empty if there is none."""
-    text = checkpoint.get("config")  # other programs may keep something else there
-    config = yaml.safe_load(text) if isinstance(text, str) else None
-    return config if isinstance(config, dict) and {"model", "trainer"} <= config.keys() else {}
+    try:
+        return _configuration(checkpoint.get("config"))
+    except UsageError:
+        return {}
+
+
+def _configuration(text: object) -> dict[str, Any]:
+    """The configuration that a text holds; empty if it holds none, for other programs keep something else there."""
+    config = load_yaml(text) if isinstance(text, str) else None
+    if not isinstance(config, dict) or "seed_everything" not in config:
+        return {}
+    return config if all(isinstance(config.get(key), dict) for key in ("model", "trainer")) else {}
 
 
 def check_fit(model: LightningModule, config: Mapping[str, Any], checkpoint: Mapping[str, Any], path: Path) -> None:

@@ -26,6 +26,7 @@ from lit_modules.cli.request import read_request
 from lit_modules.cli.resume import ChangedSettings
 from lit_modules.cli.run_callbacks import run_callbacks
 from lit_modules.cli.trainer import RunTrainer
+from lit_modules.cli.trusted import parse_stored
 from lit_modules.errors import UsageError
 
 ROOT = "runs"
@@ -133,11 +134,7 @@ class CLI(LightningCLI):
             config.pop(key, None)
         for key in ("default_root_dir", *(MACHINE if subcommand != "fit" else ())):
             config["trainer"].pop(key, None)
-        try:
-            parsed: Namespace = self._parser(subcommand).parse_object(config)
-        except UsageError as error:
-            raise UsageError(f"the configuration stored in {self.checkpoint_path}: {error}") from error
-        return parsed
+        return parse_stored(self._parser(subcommand).parse_object, config, self.checkpoint_path)
 
     def _parse_ckpt_path(self) -> None:
         """Finds the checkpoint. Unlike Lightning's, lets no hyper-parameter in it win over what the user wrote."""

@@ -9,7 +9,7 @@ from traceback import walk_tb
 import torch
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NOT_WRITABLE = (errno.EROFS, errno.EEXIST)
+_NOT_WRITABLE = (errno.EROFS, errno.EEXIST, errno.ENAMETOOLONG)
 _NOT_ACCESSIBLE = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIO)
 _ELSEWHERE = "write elsewhere: --trainer.default_root_dir=FOLDER, in export --output=FILE"
 _WORKER = re.compile(r"DataLoader worker \(pid.*?\) (?:is killed by signal: ([^.]+)|exited unexpectedly)")
