@@ -1,6 +1,7 @@
 """The shared piece of all data modules: their arguments, and loaders built once for all."""
 
 import math
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -171,5 +172,13 @@ class ImageDataModule(LightningDataModule, ABC):
             "persistent_workers": self.num_workers > 0,
             "pin_memory": torch.cuda.is_available(),
             "collate_fn": join,
+            "worker_init_fn": _leave_signals_to_the_main_process,
             "generator": torch.Generator(),  # not the default one: starting workers must not change what it draws
         }
+
+
+def _leave_signals_to_the_main_process(worker: int) -> None:
+    """Ctrl-C in a terminal and SLURM's signals reach a loader's processes, too; which may be needed to the end."""
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(signal.Signals[name], signal.SIG_IGN)

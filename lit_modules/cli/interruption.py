@@ -50,6 +50,7 @@ class Interruption(Callback):
         self.saves = saves
         self.received: signal.Signals | None = None
         self._requeues: signal.Signals | None = None
+        self._pid = os.getpid()
 
     def stop(self, trainer: Trainer, checkpoint: str = "") -> NoReturn:
         """Ends the run.
@@ -100,28 +101,15 @@ class Interruption(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Ends the validation of a single training process: the checkpoint before it was just written."""
-        if self.received is None:
+        """Ends an evaluation; and a training of one process, whose checkpoint was written before its validation."""
+        if self.received is None or trainer.sanity_checking:
             return
         if trainer.state.fn != TrainerFn.FITTING:
             self._stop_evaluation(trainer)
-        elif trainer.world_size == 1 and not trainer.sanity_checking:
+        if trainer.world_size == 1:
             self.stop(trainer, getattr(trainer.checkpoint_callback, "last_model_path", ""))
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Ends the evaluation."""
-        if self.received is not None:
-            self._stop_evaluation(trainer)
-
-    on_predict_batch_end = on_test_batch_end
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
 
     def _stop_evaluation(self, trainer: Trainer) -> NoReturn:
         launcher = trainer.strategy.launcher
@@ -141,6 +129,8 @@ class Interruption(Callback):
             signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._pid:
+            return  # a process that loads data: it ends with this one
         if self.received is None:
             self.received = signal.Signals(number)
             if rank() == 0:  # written past all buffers, one of which may have been interrupted

@@ -82,17 +82,26 @@ class SendSignal(Accident):
         name: The signal, such as ``SIGKILL``.
         validating: Whether batches of validation are counted, instead of others.
         rank: The process.
+        workers: Whether processes that load its data get it too, as they do from a terminal and from SLURM.
     """
 
-    def __init__(self, batch: int, name: str, validating: bool = False, rank: int = 0) -> None:
+    def __init__(self, batch: int, name: str, validating: bool = False, rank: int = 0, workers: bool = False) -> None:
         super().__init__(batch)
+        self.workers = workers
         self.number = signal.Signals[name]
         self.validating = validating
         self.rank = rank
 
     def happen(self, trainer: Any) -> None:
-        if trainer.global_rank == self.rank:
+        if trainer.global_rank != self.rank:
+            return
+        if not self.workers:
             os.kill(os.getpid(), self.number)
+            return
+        assert active_children()
+        all_of_them = [os.getpid(), *(worker.pid for worker in active_children())]
+        # not sent by their parent, from which the processes of a loader take it otherwise
+        subprocess.run(["kill", "-s", self.number.name.removeprefix("SIG"), *map(str, all_of_them)], check=True)
 
     def _begin(self, trainer: Any, *_: Any) -> None:
         if trainer.validating == self.validating and not trainer.sanity_checking:

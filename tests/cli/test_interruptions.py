@@ -128,6 +128,16 @@ def test_a_signal_ends_training_with_a_checkpoint_that_tells_how_to_go_on(name: 
     assert [int(step) for step, _ in rows("runs/toy", "train/loss")] == list(range(12))
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_to_all_processes_of_a_run_ends_it_no_differently(name: str) -> None:
+    command = ("fit", "--config", CONFIGS / "digits" / "lenet_acda.yaml", "--trainer.accelerator=cpu")
+    command += ("--data.init_args.num_workers=2", "--trainer.default_root_dir=runs")
+    ended = program(*command, accident("SendSignal", name=name, batch=3, workers=True))
+    assert f"{name}: stopped after step 4; go on with" in ended.stderr
+    assert ended.stderr.count(f"{name}: stopping") == 1
+    assert last("runs")["global_step"] == 4
+
+
 def test_a_second_ctrl_c_ends_at_once() -> None:
     twice = [accident("SendSignal", name="SIGINT", batch=5) for _ in range(2)]
     ended = program("fit", "--config", "toy.yaml", *twice)
