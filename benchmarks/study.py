@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import signal
 import statistics
 import subprocess
 import sys
@@ -81,15 +82,19 @@ def run(
         A row for each run: facts, seed, metrics, what ``finish`` adds, and the seconds that ``fit`` took.
 
     Raises:
-        SystemExit: If a command fails; its output is printed.
+        SystemExit: If a command fails; its output is printed. Or if it is interrupted.
     """
     rows: list[records.Row] = []
+    every = options.seeds * len(candidates)
+    running: set[subprocess.Popen[str]] = set()
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(options.jobs) as pool:
 
         def one(number: int, seed: int) -> records.Row:
             candidate = candidates[number]
+            name = " ".join(map(str, candidate.facts.values()))
+            print(f"run {seed * len(candidates) + number + 1} of {every}: {name}, seed {seed}", file=sys.stderr)
             folder = (options.keep or Path(scratch)) / f"{number}_{seed}"
-            found, seconds = _fit_and_test(candidate, seed, folder, further)
+            found, seconds = _fit_and_test(candidate, seed, folder, further, running)
             row = {**candidate.facts, "seed": seed} | {metric: float(found[metric]) for metric in candidate.metrics}
             row |= finish(candidate, newest_run(folder)) if finish is not None else {}
             return row | {"fit_seconds": seconds}
@@ -101,6 +106,13 @@ def run(
                 print(*rows[-1].values(), flush=True)
                 if options.csv is not None:
                     records.write(options.csv, rows)
+        except KeyboardInterrupt:
+            for process in list(running):
+                process.terminate()
+            pool.shutdown(cancel_futures=True)
+            kept = f"finished runs are in {options.keep}" if options.keep else "--keep FOLDER keeps finished runs"
+            print(f"\nstopped, {len(rows)} of {every} runs done; {kept}", file=sys.stderr)
+            sys.exit(128 + signal.SIGINT)
         except BaseException:
             pool.shutdown(cancel_futures=True)  # what runs is waited for, what does not is not begun
             raise
@@ -118,11 +130,11 @@ def newest_run(folder: Path) -> Path:
 
 
 def _fit_and_test(
-    candidate: Candidate, seed: int, folder: Path, further: Sequence[str]
+    candidate: Candidate, seed: int, folder: Path, further: Sequence[str], running: set[subprocess.Popen[str]]
 ) -> tuple[dict[str, str], float]:
     """Fit, then test the best checkpoint: metrics by name, and the seconds of ``fit``, the process's start included.
 
-    A run that was tested before is not repeated.
+    A run that was tested before is not repeated. While a process runs it is in ``running``.
     """
     noted = folder / "fit_seconds.txt"
     if noted.is_file():
@@ -131,9 +143,13 @@ def _fit_and_test(
     common += [*candidate.arguments, *further]
     started = time.perf_counter()
     for subcommand in (["fit", *common], ["test", *common, "--ckpt_path=best"]):
-        done = subprocess.run([sys.executable, "cli.py", *subcommand], cwd=ROOT, capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(f"{' '.join(subcommand)}\n{done.stdout}\n{done.stderr}")
+        command, pipe = [sys.executable, "cli.py", *subcommand], subprocess.PIPE
+        with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
+            running.add(process)
+            output = process.communicate()
+            running.remove(process)
+        if process.returncode:
+            sys.exit("\n".join([" ".join(subcommand), *output]))
         if subcommand[0] == "fit":
             seconds = round(time.perf_counter() - started, 1)
     noted.write_text(f"{seconds}\n")  # last: it says that the run is finished

@@ -1,7 +1,6 @@
 """The shared piece of all data modules: their arguments, and loaders built once for all."""
 
 import math
-import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +16,7 @@ from datamodules.folder import ImageFolder
 from datamodules.readers import Pixels
 from datamodules.samples import SampleSet, join
 from datamodules.seeding import shuffled_loader
+from datamodules.workers import leave_signals_to_the_main_process
 
 _SPLITS_OF_STAGE = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
 
@@ -172,13 +172,6 @@ class ImageDataModule(LightningDataModule, ABC):
             "persistent_workers": self.num_workers > 0,
             "pin_memory": torch.cuda.is_available(),
             "collate_fn": join,
-            "worker_init_fn": _leave_signals_to_the_main_process,
+            "worker_init_fn": leave_signals_to_the_main_process,
             "generator": torch.Generator(),  # not the default one: starting workers must not change what it draws
         }
-
-
-def _leave_signals_to_the_main_process(worker: int) -> None:
-    """Ctrl-C in a terminal and SLURM's signals reach a loader's processes, too; which may be needed to the end."""
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
-        if hasattr(signal, name):
-            signal.signal(signal.Signals[name], signal.SIG_IGN)

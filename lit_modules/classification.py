@@ -106,8 +106,10 @@ class ClassificationTask(Task):
             label = target.argmax(dim=1)
         logits = self(image)
         if logits.shape[1:] != (self.num_classes,):
-            raise ValueError(
-                f"network must give logits of shape [N, num_classes={self.num_classes}], got {list(logits.shape)}"
+            raise UsageError(
+                f"network must give logits of shape [N, num_classes={self.num_classes}], got {list(logits.shape)}: set "
+                "--model.init_args.num_classes, and that of the network, "
+                "--model.init_args.network.init_args.num_classes, to as many"
             )
         metrics: MetricCollection = getattr(self, f"{stage}_metrics")
         metrics.update(logits, label)

@@ -6,12 +6,19 @@ want the interpreter set the variable again, so that no other test meets it.
 Then Lightning. Python keeps types such as ``float | int | None`` under one key with ``int | float | None``: whichever a
 process meets first stands for both, and decides whether the command line reads ``limit_test_batches: 1`` as one batch
 or as all. The program meets Lightning's first; so must a process that runs its tests.
+
+Several such processes (``pytest -n``) have one thread each: more of them would only wait for one another.
 """
 
+import os
 from contextlib import suppress
 from importlib import import_module
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import torch
 
 if not torch.cuda.is_available():

@@ -65,7 +65,8 @@ def best_checkpoint(run: Path) -> Path:
     best = paths[min(paths, key=lambda name: not name.startswith("RunCheckpoint"))] if paths else ""
     path = run / "checkpoints" / Path(best).name
     if not best or not path.is_file():
-        raise UsageError(f"{run} holds no best checkpoint ({Path(best).name or 'none was kept'}); name another one")
+        missing = Path(best).name or "none was kept"
+        raise UsageError(f"{run} holds no best checkpoint ({missing}); name another one, such as --ckpt_path {newest}")
     return path
 
 

@@ -1,5 +1,7 @@
 """Lightning's command line, with run folders, checkpoints that suffice for themselves, and short errors."""
 
+import logging
+import shutil
 import sys
 import warnings
 from collections.abc import Sequence
@@ -51,6 +53,7 @@ class CLI(LightningCLI):
         self.checkpoint_path: Path | None = None
         for message in QUIET:
             warnings.filterwarnings("ignore", message)
+        logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)
         super().__init__(
             LightningModule,
             LightningDataModule,
@@ -234,7 +237,8 @@ class CLI(LightningCLI):
         with runs.locked(self.run) if subcommand == "fit" and self.writes and self.run else nullcontext():
             super()._run_subcommand(subcommand)
         if self.writes:
-            rank_zero_info(f"Results are in {self.run}; to look at them: tensorboard --logdir {self.root}")
+            look = f"; to look at them: {_tensorboard()} --logdir {self.root}" if subcommand != "predict" else ""
+            rank_zero_info(f"Results are in {self.run}{look}")
 
     def _check_checkpoint(self, subcommand: str) -> None:
         """Makes sure that the checkpoint fits model and optimizer, and that there is one where one is needed."""
@@ -251,10 +255,19 @@ class CLI(LightningCLI):
             raise UsageError(f"{subcommand} needs a checkpoint; {NAME_ONE}")
 
 
+def _no_advertisement(record: logging.LogRecord) -> bool:
+    return "litlogger" not in record.getMessage()
+
+
 def _with_whole_checkpoints(plugins: Any) -> list[Any]:
     """Adds what writes checkpoints, unless the user names something else for it."""
     given = plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
     return given if any(isinstance(plugin, CheckpointIO) for plugin in given) else [*given, WholeCheckpoints()]
+
+
+def _tensorboard() -> str:
+    """The command, which is not on the path where the environment was not activated."""
+    return "tensorboard" if shutil.which("tensorboard") else str(Path(sys.executable).with_name("tensorboard"))
 
 
 def _has_parameters(model: LightningModule) -> bool:

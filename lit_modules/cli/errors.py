@@ -29,6 +29,11 @@ def raise_refused(error: Exception) -> NoReturn:
     for frame, _ in traceback.walk_tb(cause.__traceback__):
         if frame.f_code.co_name == "__init__" and "self" in frame.f_locals:
             where = f"{type(frame.f_locals['self']).__name__}: "
+    if "supported gpu backend" in str(cause):
+        raise UsageError(
+            "there is no GPU that PyTorch can use: --trainer.accelerator=cpu --trainer.precision=32-true"
+            "\n(for several processes see the head of configs/trainer/ddp.yaml)"
+        ) from cause
     message = "\n".join(str(cause).splitlines()[:4])
     raise UsageError(f"{where}{message}\n(ACDA_DEBUG=1 shows where it was raised)") from cause
 

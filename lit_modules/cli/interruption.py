@@ -69,7 +69,8 @@ class Interruption(Callback):
         if trainer.state.fn != TrainerFn.FITTING:
             message = f"{name}: stopped; what is written so far is not all"
         elif checkpoint:
-            message = f"{name}: stopped after step {trainer.global_step}; go on with --ckpt_path {checkpoint}"
+            go_on = f"go on with: python cli.py fit --ckpt_path {checkpoint}"
+            message = f"{name}: stopped after step {trainer.global_step}; {go_on}"
         else:
             message = f"{name}: stopped after step {trainer.global_step} without a checkpoint"
         number = self.received or signal.SIGTERM

@@ -45,7 +45,8 @@ class ProgressLines(ProgressBar):
     ) -> None:
         """Prints a line if it is time."""
         if time.monotonic() - self._last_line > self.seconds:
-            self._print(f"{trainer.state.stage} batch {batch_idx + 1}")
+            stage = str(trainer.state.stage and trainer.state.stage.value)
+            self._print(f"{stage}: batch {batch_idx + 1} of {_batches(trainer, stage)}")
 
     on_validation_batch_end = on_test_batch_end = on_predict_batch_end = on_train_batch_end
 
@@ -60,3 +61,10 @@ class ProgressLines(ProgressBar):
         self._last_line = time.monotonic()
         if self._enabled:
             print(text, flush=True)
+
+
+def _batches(trainer: Trainer, stage: str) -> float:
+    """Number of batches in an epoch of a stage."""
+    name = {"train": "training", "validate": "val", "sanity_check": "sanity_val"}.get(stage, stage)
+    batches: float | list[float] = getattr(trainer, f"num_{name}_batches")
+    return sum(batches) if isinstance(batches, list) else batches

@@ -121,7 +121,7 @@ def test_a_signal_ends_training_with_a_checkpoint_that_tells_how_to_go_on(name: 
     ended = program(*command, accident("SendSignal", name=name, batch=5))
     assert ended.returncode == code
     told = ended.stderr.strip().splitlines()[-1]
-    assert told.startswith(f"{name}: stopped after step 6; go on with --ckpt_path ")
+    assert told.startswith(f"{name}: stopped after step 6; go on with: python cli.py fit --ckpt_path ")
     assert load(Path(told.split()[-1]))["global_step"] == 6
     run(*command, "--ckpt_path", told.split()[-1])
     assert last("runs/toy")["global_step"] == 12

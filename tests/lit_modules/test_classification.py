@@ -10,6 +10,7 @@ from torch import nn
 from acda.models import LeNet
 from datamodules.batches import LabelledBatch
 from lit_modules import ClassificationTask
+from lit_modules.errors import UsageError
 from lit_modules.metrics import ErrorRate
 from tests.lit_modules.conftest import GivenLogits, Logits
 
@@ -96,7 +97,7 @@ def test_pictures_are_the_misclassified_images() -> None:
 def test_network_of_another_width_is_refused() -> None:
     task = ClassificationTask(LeNet(num_classes=10), num_classes=100)
     batch = LabelledBatch(torch.rand(2, 3, 32, 32), torch.tensor([0, 1]), ["a", "b"])
-    with pytest.raises(ValueError, match=r"num_classes=100.*got \[2, 10\]"):
+    with pytest.raises(UsageError, match=r"num_classes=100.*got \[2, 10\]"):
         task.step(batch, "val")
 
 
