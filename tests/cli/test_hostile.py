@@ -191,11 +191,12 @@ def test_a_stored_configuration_cannot_ask_to_load_pickled_objects(trained: Path
     assert not TOUCHED.exists()
 
 
-def test_own_classes_in_a_stored_configuration_are_fine(trained: Path) -> None:
+def test_own_classes_in_a_stored_configuration_are_fine(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = trained / "checkpoints" / "last.ckpt"
     config = yaml.safe_load(config_of(path))  # its network, layer and data are classes of these tests
     config["trainer"]["callbacks"] = [{"class_path": "tests.cli.toy.Note", "init_args": {"text": "hello"}}]
     run("test", "--ckpt_path", with_config(path, yaml.safe_dump(config)))
+    assert "note: hello" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("path", ["acda.models.ad_resnet_s", "torch.nn.Conv2d", "lit_modules.losses.PyramidLoss"])
@@ -255,7 +256,9 @@ def test_a_folder_is_no_configuration_file(refuse: Refuse) -> None:
 def test_aliases_and_merges_in_reason_are_fine() -> None:
     Path("mine.yaml").write_text(EXPERIMENT + "lr_monitor: &one {logging_interval: step}\n")
     Path("more.yaml").write_text("trainer:\n  <<: &few {limit_val_batches: 1}\n  limit_train_batches: 1\n")
-    run("fit", "--config", "mine.yaml", "--config", "more.yaml", "--trainer.fast_dev_run=1")
+    run("fit", "--config", "mine.yaml", "--config", "more.yaml", "--trainer.max_epochs=1")
+    trainer = yaml.safe_load(Path("runs/toy/version_0/config_fit.yaml").read_text())["trainer"]
+    assert (trainer["limit_val_batches"], trainer["limit_train_batches"]) == (1, 1)
 
 
 @pytest.mark.parametrize("value", ["os.system", f"{{class_path: os.system, init_args: {{command: touch {TOUCHED}}}}}"])
