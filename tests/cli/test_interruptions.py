@@ -19,6 +19,8 @@ BOTH = ("--trainer.devices=2", "--trainer.strategy=ddp")
 EMA = ("--config", CONFIGS / "trainer" / "ema.yaml")
 EACH_STEP = "--checkpoint.last_every_minutes=0"
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
@@ -79,7 +81,6 @@ EXPERIMENTS: dict[str, tuple[str, dict[str, object], tuple[object, ...]]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_killed_in_the_middle_of_an_epoch_and_resumed_is_uninterrupted_bit_for_bit(name: str) -> None:
     config, sizes, more = EXPERIMENTS[name]
