@@ -1,18 +1,17 @@
 """Data modules: files to batches of tensors. They know nothing of networks."""
 
 from datamodules.base import ImageDataModule
-from datamodules.cifar import CIFAR10DataModule, CIFAR100DataModule
-from datamodules.digits import DigitsDataModule
+from datamodules.classification import (
+    CIFAR10DataModule,
+    CIFAR100DataModule,
+    DigitsDataModule,
+    ImageNetDataModule,
+    TexturesDataModule,
+)
+from datamodules.crowd import ShanghaiTechDataModule, SyntheticCrowdDataModule, UCFQNRFDataModule
 from datamodules.errors import DataError
-from datamodules.imagenet import ImageNetDataModule
 from datamodules.patterns import PatternsDataModule
-from datamodules.realsr import RealSRDataModule
-from datamodules.sample_photos import SamplePhotosDataModule
-from datamodules.shanghaitech import ShanghaiTechDataModule
-from datamodules.sidd import SIDDDataModule
-from datamodules.synthetic_crowd import SyntheticCrowdDataModule
-from datamodules.textures import TexturesDataModule
-from datamodules.ucf_qnrf import UCFQNRFDataModule
+from datamodules.restoration import RealSRDataModule, SamplePhotosDataModule, SIDDDataModule
 
 __all__ = [
     "CIFAR10DataModule",

@@ -12,10 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.errors import DataError, check_at_least, refused
-from datamodules.folder import ImageFolder
-from datamodules.readers import Pixels
-from datamodules.samples import SampleSet, join
+from datamodules.samples import ImageFolder, SampleSet, join
 from datamodules.seeding import shuffled_loader
+from datamodules.types import Pixels
 from datamodules.workers import leave_signals_to_the_main_process
 
 _SPLITS_OF_STAGE = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}

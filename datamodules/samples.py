@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from datamodules.batches import LabelledBatch
-from datamodules.readers import Pixels
+from datamodules.batches import ImageBatch, LabelledBatch
+from datamodules.files.listing import list_images
+from datamodules.files.readers import read_image
+from datamodules.types import Pixels
 
 Batch = TypeVar("Batch", bound=NamedTuple)
 Batch_co = TypeVar("Batch_co", bound=NamedTuple, covariant=True)
@@ -106,3 +109,42 @@ class LabelledArrays(SampleSet[LabelledBatch]):
         source = self._indices[index]
         image = self._transform(self._images[source])
         return LabelledBatch(alone(image), self._labels[source : source + 1], [self._name.format(source)])
+
+
+class ImageFolder(SampleSet[ImageBatch]):
+    """All images below a folder, of any size; ids are their paths relative to it, with ``/`` between parts.
+
+    Args:
+        folder: The folder; searched with its sub-folders for png, jpg, jpeg, bmp, tif, tiff and webp files.
+        transform: From one image, uint8 ``[H, W, C]``, to a float32 tensor ``[C, H', W']``.
+        grey: Read one channel instead of RGB.
+        argument: Name of the argument under which the user gave the folder, for messages.
+
+    Attributes:
+        paths: The images' paths.
+        ids: Their ids.
+
+    Raises:
+        DataError: If the folder is missing or holds no image; on access to an image that cannot be read.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        transform: Callable[[Pixels], Tensor],
+        grey: bool = False,
+        argument: str = "predict_dir",
+    ) -> None:
+        self.paths = list_images(folder, argument)
+        self.ids = [path.relative_to(Path(folder).expanduser()).as_posix() for path in self.paths]
+        self._transform = transform
+        self._grey = grey
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> ImageBatch:
+        """One image, as a batch of one."""
+        image = self._transform(read_image(self.paths[index], self._grey))
+        return ImageBatch(alone(image), [self.ids[index]])

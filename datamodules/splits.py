@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datamodules.errors import DataError, check_at_least, check_fractions, refused
-
-Indices = npt.NDArray[np.int64]
+from datamodules.types import Indices
 
 
 def split_indices(

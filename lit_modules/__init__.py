@@ -1,7 +1,19 @@
-from lit_modules.classification import ClassificationTask
-from lit_modules.counting import CountingTask
-from lit_modules.pattern import PatternTask
-from lit_modules.restoration import RestorationTask
-from lit_modules.variational import VariationalTask
+from lit_modules.tasks import (
+    ClassificationTask,
+    CountingTask,
+    PatternTask,
+    RestorationTask,
+    StepOutput,
+    Task,
+    VariationalTask,
+)
 
-__all__ = ["ClassificationTask", "CountingTask", "PatternTask", "RestorationTask", "VariationalTask"]
+__all__ = [
+    "ClassificationTask",
+    "CountingTask",
+    "PatternTask",
+    "RestorationTask",
+    "StepOutput",
+    "Task",
+    "VariationalTask",
+]

@@ -10,10 +10,10 @@ import yaml
 from PIL import Image
 
 import cli
-from lit_modules.callbacks.image_file import png_path
-from tests.crowd_files import write_shanghaitech, write_ucf_qnrf
-from tests.generators import write_cifar10, write_cifar100, write_imagenet, write_images
-from tests.restoration_files import write_realsr, write_sidd
+from lit_modules.output.image_file import png_path
+from tests.support.crowd_files import write_shanghaitech, write_ucf_qnrf
+from tests.support.image_files import write_cifar10, write_cifar100, write_imagenet, write_images
+from tests.support.restoration_files import write_realsr, write_sidd
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 EXPERIMENTS = sorted(p.relative_to(CONFIGS).as_posix() for p in CONFIGS.glob("*/*.yaml") if p.parent.name != "trainer")

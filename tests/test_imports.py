@@ -1,7 +1,11 @@
-"""Imports run one way: the method knows neither data nor training, data no method, the entry point is on top."""
+"""Imports run one way: the method knows neither data nor training, data no method, the entry point is on top.
+
+Within a package they run one way too, from folder to folder, and nowhere in a circle.
+"""
 
 import ast
 from collections.abc import Callable, Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -86,3 +90,96 @@ def test_imports_run_one_way(package: str) -> None:
 def test_the_check_sees_every_form_of_import(package: str, source: str, allowed: bool) -> None:
     rule = RULES[package.split(".")[0]]
     assert all(rule(name) for name in imported(source, package)) == allowed
+
+
+TIERS: dict[str, list[tuple[str, ...]]] = {
+    "acda": [("bases", "ops"), ("layers",), ("inference", "models"), ("analysis",)],
+    "datamodules": [
+        ("batches", "errors", "types"),
+        ("files",),
+        ("transforms",),
+        ("samples", "seeding", "splits", "workers"),
+        ("base",),
+        ("classification", "crowd", "patterns", "restoration"),
+    ],
+    "lit_modules": [
+        ("errors", "schedules"),
+        ("losses", "metrics"),
+        ("output",),
+        ("callbacks",),
+        ("export", "tasks"),
+        ("runs",),
+        ("cli",),
+    ],
+}
+"""Folders and files directly in a package, the lowest first; a folder may import what is below it, and itself."""
+FLAT = {"samples": ("samples", "seeding", "splits", "workers"), "types": ("batches", "errors", "types")}
+"""Files that lie side by side and may import each other."""
+
+
+def modules(package: str) -> dict[str, Path]:
+    """Files of a package by the names of their modules; ``__init__.py`` has the folder's."""
+    paths = {path: path.relative_to(ROOT).with_suffix("").parts for path in (ROOT / package).rglob("*.py")}
+    return {".".join(parts[:-1] if parts[-1] == "__init__" else parts): path for path, parts in paths.items()}
+
+
+def edges(package: str) -> dict[str, set[str]]:
+    """For each module of a package the modules of the same package that it imports."""
+    files = modules(package)
+
+    def module(name: str) -> str | None:
+        return next((known for known in (name, name.rpartition(".")[0]) if known in files), None)
+
+    found: dict[str, set[str]] = {}
+    for name, path in files.items():
+        folder = ".".join(path.relative_to(ROOT).parent.parts)
+        names = {module(full) for full in imported(path.read_text(encoding="utf-8"), folder)}
+        found[name] = {other for other in names if other is not None and other != name}
+    return found
+
+
+def tier(package: str, name: str) -> tuple[int, str]:
+    """Number of the tier that a module stands in, and the folder or file directly in the package that it is part of."""
+    room = name.removeprefix(f"{package}.").partition(".")[0]
+    (number,) = (i for i, rooms in enumerate(TIERS[package]) if room in rooms)
+    return number, room
+
+
+@pytest.mark.parametrize("package", TIERS)
+def test_no_folder_imports_one_above_or_beside_it(package: str) -> None:
+    wrong = []
+    for name, others in edges(package).items():
+        if name == package:  # what it has for all to import
+            continue
+        own, room = tier(package, name)
+        for other in others - {package}:
+            number, theirs = tier(package, other)
+            beside = any(room in group and theirs in group for group in FLAT.values())
+            if number > own or (number == own and theirs != room and not beside):
+                wrong.append(f"{name} imports {other}")
+        if package in others:
+            wrong.append(f"{name} imports {package}, which imports all there is")
+    assert not wrong
+
+
+@pytest.mark.parametrize("package", [*TIERS, "benchmarks"])
+def test_no_module_imports_itself_by_way_of_others(package: str) -> None:
+    assert list(TopologicalSorter(edges(package)).static_order())
+
+
+def test_drawing_knows_nothing_of_data_sets() -> None:
+    found = {
+        name: {other for other in others if not within(other, "datamodules.crowd.drawing", *LOWEST)}
+        for name, others in edges("datamodules").items()
+        if within(name, "datamodules.crowd.drawing")
+    }
+    assert len(found) > 1
+    assert not {name: others for name, others in found.items() if others}
+
+
+LOWEST = tuple(f"datamodules.{name}" for name in TIERS["datamodules"][0])
+
+
+@pytest.mark.parametrize("package", ["datamodules", "lit_modules"])
+def test_few_files_lie_directly_in_a_package(package: str) -> None:
+    assert len(list((ROOT / package).glob("*.py"))) <= 12

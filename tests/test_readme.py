@@ -13,7 +13,7 @@ import torchvision
 import yaml
 
 import cli
-from tests.generators import write_images
+from tests.support.image_files import write_images
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

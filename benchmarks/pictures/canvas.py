@@ -7,7 +7,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from lit_modules.callbacks.whole_file import whole_file
+from lit_modules.output.whole_file import whole_file
 
 BLACK = (25, 25, 25)
 GREY = (110, 110, 110)

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.matching import network_in
 from benchmarks.pictures.canvas import GREY, Canvas
 from benchmarks.pictures.training import train
+from benchmarks.studies.matching import network_in
 from datamodules import SyntheticCrowdDataModule
 from datamodules.batches import CrowdBatch
-from lit_modules.counting import summed
 from lit_modules.metrics import counts
-from lit_modules.pictures import dots, heat, over_image, photograph
+from lit_modules.output.pictures import dots, heat, over_image, photograph
+from lit_modules.tasks.counting import summed
 
 _CONFIG = "configs/crowd/synthetic_acda.yaml"
 _DENSITY_SCALE = 100.0  # as CountingTask has it

@@ -12,9 +12,9 @@ from acda import ACDAConv2d
 from acda.bases import basis_scales
 from benchmarks.pictures.canvas import GREY, Canvas, Colour, signed
 from benchmarks.pictures.training import random_patches, train
-from datamodules.sample_photo_files import TRAIN, photograph
+from datamodules.restoration.sample_photo_files import TRAIN, photograph
 from lit_modules.metrics.similarity import psnr
-from lit_modules.pictures import grey
+from lit_modules.output.pictures import grey
 
 NOISE = 0.1
 """Standard deviation of the noise; pixels are in [0, 1]."""

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acda.analysis import capture_scale_magnitudes
-from benchmarks.matching import network_in
 from benchmarks.pictures.canvas import GREY, Canvas
 from benchmarks.pictures.training import random_patches, train
-from datamodules.progress import progress
-from datamodules.sample_photo_files import TEST, TRAIN, noisy_pair
+from benchmarks.studies.matching import network_in
+from datamodules.files.progress import progress
+from datamodules.restoration.sample_photo_files import TEST, TRAIN, noisy_pair
 from lit_modules.metrics.similarity import psnr
-from lit_modules.pictures import grey, heat
+from lit_modules.output.pictures import grey, heat
 
 _CONFIG = "configs/sample_photos/denoising_acda.yaml"
 _PATCHES, _PATCH_SIDE = 16, 48

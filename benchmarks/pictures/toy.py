@@ -4,13 +4,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.matching import network_in
 from benchmarks.pictures.canvas import GREY, Canvas
 from benchmarks.pictures.training import train
+from benchmarks.studies.matching import network_in
 from datamodules import PatternsDataModule
 from datamodules.batches import PatternBatch
-from lit_modules.pattern import equivariance_error
-from lit_modules.pictures import grey, heat
+from lit_modules.output.pictures import grey, heat
+from lit_modules.tasks.pattern import equivariance_error
 
 _NETWORKS = {"plain 7x7 convolution": "configs/toy/conv.yaml", "7x7 ACDA": "configs/toy/acda.yaml"}
 _BORDER = 8  # pixels, as PatternTask has it

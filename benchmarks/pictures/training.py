@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from datamodules.progress import progress
+from datamodules.files.progress import progress
 
 Loss = Callable[[], Tensor]
 

@@ -5,8 +5,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_modules.callbacks.output_folder import output_folder
-from lit_modules.callbacks.row_writer import RowWriter
+from lit_modules.output.output_folder import output_folder
+from lit_modules.output.row_writer import RowWriter
 
 
 class ClassPredictions(Callback):

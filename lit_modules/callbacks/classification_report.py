@@ -5,8 +5,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from lit_modules.callbacks.output_folder import output_folder
-from lit_modules.callbacks.row_writer import write_csv
+from lit_modules.output.output_folder import output_folder
+from lit_modules.output.row_writer import write_csv
 
 
 class ClassificationReport(Callback):

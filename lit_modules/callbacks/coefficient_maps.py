@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from torchvision.transforms.v2.functional import center_crop  # type: ignore[import-untyped]
 
 from acda.analysis import capture_scale_magnitudes
-from lit_modules.callbacks.log_picture import log_picture
-from lit_modules.pictures import grey, heat, row, stack
+from lit_modules.output.log_picture import log_picture
+from lit_modules.output.pictures import grey, heat, row, stack
 
 
 class CoefficientMaps(Callback):

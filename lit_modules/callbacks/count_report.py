@@ -5,9 +5,9 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lit_modules.callbacks.output_folder import output_folder
-from lit_modules.callbacks.row_writer import RowWriter, write_csv
 from lit_modules.metrics.count_errors import CountErrors, counts, mae, nae, rmse
+from lit_modules.output.output_folder import output_folder
+from lit_modules.output.row_writer import RowWriter, write_csv
 
 # Name → annotated heads: more than the first, up to and with the second.
 _LEVELS = {

@@ -9,13 +9,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from lit_modules.callbacks.log_picture import save_picture
-from lit_modules.callbacks.output_folder import output_folder
-from lit_modules.callbacks.row_writer import RowWriter, write_csv
-from lit_modules.callbacks.whole_file import whole_file
-from lit_modules.localisation import find_heads, to_original
 from lit_modules.metrics import counts
-from lit_modules.pictures import over_image, overlay, photograph, row
+from lit_modules.metrics.localisation import find_heads, to_original
+from lit_modules.output.log_picture import save_picture
+from lit_modules.output.output_folder import output_folder
+from lit_modules.output.pictures import over_image, overlay, photograph, row
+from lit_modules.output.row_writer import RowWriter, write_csv
+from lit_modules.output.whole_file import whole_file
 
 _HEAD = ("x", "y", "score")
 
@@ -25,8 +25,8 @@ class CrowdPredictions(Callback):
 
     - ``<id>.png`` shows the density over the photograph, under the count.
     - ``<id>.heads.csv`` and ``<id>.heads.json`` have x, y and score of each head that
-      :func:`lit_modules.localisation.find_heads` finds, in pixels of the original file, 0 at the centre of the first
-      one. They need not be as many as the count.
+      :func:`lit_modules.metrics.localisation.find_heads` finds, in pixels of the original file, 0 at the centre of the
+      first one. They need not be as many as the count.
 
     All is written while prediction runs, each file whole or not at all. Needs a task whose ``predict_step`` gives
     densities ``[N, 1, h, w]`` in heads per cell and whose ``cell_size`` tells how large a cell is.

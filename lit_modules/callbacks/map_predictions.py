@@ -8,10 +8,10 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_modules.callbacks.log_picture import save_picture
-from lit_modules.callbacks.output_folder import output_folder
-from lit_modules.callbacks.whole_file import whole_file
-from lit_modules.pictures import grey, heat, row
+from lit_modules.output.log_picture import save_picture
+from lit_modules.output.output_folder import output_folder
+from lit_modules.output.pictures import grey, heat, row
+from lit_modules.output.whole_file import whole_file
 
 
 class MapPredictions(Callback):

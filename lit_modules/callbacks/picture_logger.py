@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from lit_modules.callbacks.log_picture import log_picture
+from lit_modules.output.log_picture import log_picture
 
 
 class PictureLogger(Callback):

@@ -5,10 +5,10 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lit_modules.callbacks.image_file import png_path, write_png
-from lit_modules.callbacks.output_folder import output_folder
-from lit_modules.callbacks.row_writer import RowWriter
-from lit_modules.callbacks.whole_file import whole_file
+from lit_modules.output.image_file import png_path, write_png
+from lit_modules.output.output_folder import output_folder
+from lit_modules.output.row_writer import RowWriter
+from lit_modules.output.whole_file import whole_file
 
 
 class RestorationReport(Callback):

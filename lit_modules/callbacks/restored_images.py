@@ -6,8 +6,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_modules.callbacks.image_file import png_path, write_png
-from lit_modules.callbacks.output_folder import output_folder
+from lit_modules.output.image_file import png_path, write_png
+from lit_modules.output.output_folder import output_folder
 
 
 class RestoredImages(Callback):

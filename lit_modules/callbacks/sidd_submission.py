@@ -11,10 +11,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from scipy.io import savemat
 
-from lit_modules.callbacks.output_folder import output_folder
-from lit_modules.callbacks.row_writer import write_csv
-from lit_modules.callbacks.whole_file import naming, whole_file
 from lit_modules.errors import UsageError
+from lit_modules.output.output_folder import output_folder
+from lit_modules.output.row_writer import write_csv
+from lit_modules.output.whole_file import naming, whole_file
 
 _MISSING_SHOWN = 10
 

@@ -17,19 +17,20 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_modules.cli import checkpoints, runs
-from lit_modules.cli.callbacks import RunCheckpoint, SaveConfig
-from lit_modules.cli.checkpoint_file import WholeCheckpoints
 from lit_modules.cli.errors import raise_refused
-from lit_modules.cli.loggers import default_loggers
-from lit_modules.cli.parser import Parser
-from lit_modules.cli.random_state import RandomState
+from lit_modules.cli.parsing import Parser
 from lit_modules.cli.request import read_request
-from lit_modules.cli.resume import ChangedSettings
-from lit_modules.cli.run_callbacks import run_callbacks
-from lit_modules.cli.trainer import RunTrainer
-from lit_modules.cli.trusted import parse_stored
+from lit_modules.cli.trust import parse_stored
 from lit_modules.errors import UsageError
+from lit_modules.runs import checkpoints
+from lit_modules.runs import folders as runs
+from lit_modules.runs.callbacks import RunCheckpoint, SaveConfig
+from lit_modules.runs.checkpoint_file import WholeCheckpoints
+from lit_modules.runs.loggers import default_loggers
+from lit_modules.runs.random_state import RandomState
+from lit_modules.runs.resume import ChangedSettings
+from lit_modules.runs.run_callbacks import run_callbacks
+from lit_modules.runs.trainer import RunTrainer
 
 ROOT = "runs"
 # settings of the machine that trained, which need not be the one that evaluates

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lit_modules.cli.yaml_text import load_yaml
 from lit_modules.errors import UsageError
+from lit_modules.runs.yaml_text import load_yaml
 
 
 @dataclass

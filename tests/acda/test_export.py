@@ -10,10 +10,10 @@ from torch.export import Dim, ExportedProgram
 
 import acda
 from acda.ops import standard
-from tests.acda import oracle
-from tests.acda.networks import randomised
-from tests.acda.oracle import Geometry, error_ratio
-from tests.acda.problems import random_problem
+from tests.support import oracle
+from tests.support.networks import randomised
+from tests.support.oracle import Geometry, error_ratio
+from tests.support.problems import random_problem
 
 ANY_SIZE = {"input": {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}}
 

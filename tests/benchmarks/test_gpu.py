@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import gpu, profile_step
+from benchmarks import gpu
 from benchmarks.gpu import Part
+from benchmarks.speed import profile_step
 
 
 def test_where_the_time_of_a_step_goes(tmp_path: Path) -> None:

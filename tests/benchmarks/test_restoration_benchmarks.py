@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from acda.models import KPN, Restorer
-from benchmarks import large_images, patch_loading
-from benchmarks.matching import network_in, parameters
-from benchmarks.restoration import NETWORKS, TASKS, candidate
+from benchmarks.loading import patches as patch_loading
+from benchmarks.speed import large_images
+from benchmarks.studies.matching import network_in, parameters
+from benchmarks.studies.restoration import NETWORKS, TASKS, candidate
 from tests.benchmarks import rows_of
 
 

@@ -12,9 +12,9 @@ from PIL import Image
 from tests.cli.accidents import FATE, accident, limited
 from tests.cli.conftest import contents
 from tests.cli.programs import program
-from tests.crowd_files import write_shanghaitech
-from tests.generators import write_imagenet
-from tests.restoration_files import write_realsr, write_sidd
+from tests.support.crowd_files import write_shanghaitech
+from tests.support.image_files import write_imagenet
+from tests.support.restoration_files import write_realsr, write_sidd
 
 pytestmark = pytest.mark.slow
 

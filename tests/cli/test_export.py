@@ -13,12 +13,12 @@ from torch import Tensor, nn
 import acda
 from acda import ACDAConv2d, models
 from acda.models import AdResNet, CrowdCounter, LeNet, Restorer
-from lit_modules.cli import export
-from lit_modules.cli.export import Format, export_network
+from lit_modules import export
 from lit_modules.errors import UsageError
-from tests.acda.networks import randomised
+from lit_modules.export import Format, export_network
 from tests.cli.conftest import Refuse, run
-from tests.restoration_files import write_realsr, write_sidd
+from tests.support.networks import randomised
+from tests.support.restoration_files import write_realsr, write_sidd
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 CONFIG = CONFIGS / "digits" / "lenet_acda.yaml"

@@ -16,7 +16,7 @@ from tests.cli.accidents import accident, limited
 from tests.cli.conftest import contents
 from tests.cli.programs import CONFIGS, program
 from tests.cli.test_data_faults import TASK, error_of
-from tests.restoration_files import write_sidd
+from tests.support.restoration_files import write_sidd
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,7 @@ def test_a_disk_that_is_full_from_the_start(stage: str) -> None:
 @pytest.mark.parametrize(
     ("file", "logger"),
     [
-        ("metrics.csv", "{class_path: lit_modules.cli.loggers.MetricsFile, init_args: {path: FILE, version: 0}}"),
+        ("metrics.csv", "{class_path: lit_modules.runs.loggers.MetricsFile, init_args: {path: FILE, version: 0}}"),
         ("events.out.tfevents.*", "true"),
     ],
 )

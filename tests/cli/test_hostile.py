@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 
 from acda.models import load_weights
-from lit_modules.cli.trusted import parse_stored
+from lit_modules.cli.trust import parse_stored
 from tests.cli.conftest import EXPERIMENT, Refuse, run
 
 CONFIGS = Path(__file__).parents[2] / "configs"

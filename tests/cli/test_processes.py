@@ -11,8 +11,8 @@ import torch
 
 from tests.cli.conftest import run
 from tests.cli.programs import CONFIGS, in_two_processes, program
-from tests.generators import write_images
-from tests.restoration_files import write_realsr, write_sidd
+from tests.support.image_files import write_images
+from tests.support.restoration_files import write_realsr, write_sidd
 
 Row = dict[str, str]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.generators import ImageFiles, write_cifar10, write_cifar100, write_imagenet, write_images
+from tests.support.image_files import ImageFiles, write_cifar10, write_cifar100, write_imagenet, write_images
 
 
 @pytest.fixture(scope="session")

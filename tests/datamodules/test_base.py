@@ -8,10 +8,9 @@ import torch
 
 from datamodules import DataError, ImageDataModule
 from datamodules.batches import ImageBatch, LabelledBatch
-from datamodules.folder import ImageFolder
-from datamodules.samples import LabelledArrays, join
-from datamodules.transforms import Normalise
-from tests.generators import ImageFiles
+from datamodules.samples import ImageFolder, LabelledArrays, join
+from datamodules.transforms.pixels import Normalise
+from tests.support.image_files import ImageFiles
 
 to_tensor = Normalise([0, 0, 0], [1, 1, 1])
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from datamodules import ImageDataModule
 from datamodules.batches import LabelledBatch
-from datamodules.folder import ImageFolder
-from datamodules.samples import LabelledArrays
-from datamodules.transforms import Normalise, pad_crop_flip
-from lit_modules.cli.random_state import RandomState
+from datamodules.samples import ImageFolder, LabelledArrays
+from datamodules.transforms.augmentation import pad_crop_flip
+from datamodules.transforms.pixels import Normalise
+from lit_modules.runs.random_state import RandomState
 
 Seen = list[tuple[int, int, list[str], float]]
 

@@ -5,7 +5,7 @@ from torch.utils.data import DataLoader
 
 from datamodules.batches import CrowdBatch, ImageBatch
 from datamodules.samples import LabelledArrays, SampleSet, alone, join
-from datamodules.transforms import Normalise
+from datamodules.transforms.pixels import Normalise
 
 
 def test_join_keeps_the_order_of_tensors_and_lists() -> None:

@@ -8,7 +8,8 @@ from torch.utils.data import DataLoader, SequentialSampler
 from datamodules.batches import LabelledBatch
 from datamodules.samples import LabelledArrays, SampleSet, join
 from datamodules.seeding import shuffled_loader
-from datamodules.transforms import Normalise, pad_crop_flip
+from datamodules.transforms.augmentation import pad_crop_flip
+from datamodules.transforms.pixels import Normalise
 
 Contents = list[tuple[list[str], bytes]]
 

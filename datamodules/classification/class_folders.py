@@ -1,0 +1,93 @@
+"""Folders that hold a folder of images for each class."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from datamodules.classification.labelled_files import Paths
+from datamodules.errors import DataError, abbreviated
+from datamodules.files.listing import IMAGE_SUFFIXES, images_in
+from datamodules.files.progress import progress
+from datamodules.types import Indices
+
+
+class ClassFiles(NamedTuple):
+    """Image files with their classes.
+
+    Attributes:
+        paths: Relative to the data set's folder, with ``/`` between parts.
+        labels: Class indices, int64 ``[M]``.
+    """
+
+    paths: Paths
+    labels: Indices
+
+
+def class_folders(folder: Path) -> list[str]:
+    """Names of the folders in a folder, sorted, but for hidden ones; none if it does not exist."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+
+
+def list_classes(root: Path, split: str, classes: Sequence[str]) -> ClassFiles:
+    """Find the images of a split, ``<root>/<split>/<class>/<image>``; shows progress if it takes more than a while.
+
+    Args:
+        root: The data set's folder.
+        split: Name of the split's folder.
+        classes: Names of the classes by index; not all of them need to occur.
+
+    Returns:
+        The images, by class and then by name.
+
+    Raises:
+        DataError: If there is no such folder, it holds no folder of a class, or one that is empty or of another class.
+    """
+    folder = root / split
+    found = class_folders(folder)
+    if not found:
+        raise no_class_folders(root, split)
+    others = sorted(set(found) - set(classes))
+    if others:
+        raise DataError(
+            f"'{folder}' holds classes that '{root / 'train'}' lacks: {abbreviated(others)}. Add their training images "
+            "there, or remove these folders."
+        )
+    index = {name: number for number, name in enumerate(classes)}
+    paths: list[str] = []
+    counts: list[int] = []
+    for name in progress(found, f"Listing '{folder}'", "classes"):
+        images = images_in(folder / name)
+        if not images:
+            raise DataError(
+                f"'{folder / name}' holds no images ({' '.join(IMAGE_SUFFIXES)}). Put the images of that class "
+                "directly into it, or remove the folder."
+            )
+        paths += [f"{split}/{name}/{image}" for image in images]
+        counts.append(len(images))
+    return ClassFiles(Paths(paths), np.repeat([index[name] for name in found], counts).astype(np.int64))
+
+
+def no_class_folders(root: Path, split: str) -> DataError:
+    """Error for a split whose folder is missing or holds no class folders, with what to do about it."""
+    folder = root / split
+    if not folder.is_dir():
+        return DataError(f"'{root}' has no folder '{split}'. {_REMEDY.format(split=split)}")
+    archives = sum(name.endswith(".tar") for name in os.listdir(folder))
+    if archives:
+        return DataError(
+            f"'{folder}' holds no class folders but {archives} archives. Extract each into a folder of its name: "
+            f'in \'{folder}\', for f in *.tar; do mkdir "${{f%.tar}}" && tar xf "$f" -C "${{f%.tar}}"; done'
+        )
+    return DataError(f"'{folder}' holds no class folders. {_REMEDY.format(split=split)}")
+
+
+_REMEDY = (
+    "Put one folder of images for each class there, {split}/<class>/<image>, or name the folder that holds it: "
+    "--data.init_args.data_dir=FOLDER."
+)

@@ -1,0 +1,123 @@
+"""What ImageNet's data modules share, wherever the images come from: how they are cropped and become batches."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+from datamodules.base import ImageDataModule
+from datamodules.batches import IMAGENET_MEAN, IMAGENET_STD, ImageBatch, LabelledBatch
+from datamodules.errors import DataError, check_at_least, refused
+from datamodules.samples import ImageFolder
+from datamodules.transforms.augmentation import RandomFlip, TrivialAugment
+from datamodules.transforms.crops import RandomResizedCrop, ResizedCentreCrop
+from datamodules.transforms.pixels import EightBit, Normalise
+from datamodules.types import Pixels
+
+AugmentationName = Literal["standard", "trivial_augment", "none"]
+Images = TypeVar("Images", ImageBatch, LabelledBatch)
+
+_MOST_WORKERS = 8
+
+
+class ImageNetBatches(ImageDataModule, ABC):
+    """Base of ImageNet's data modules: crops, augmentation, and a batch size that does not depend on the devices.
+
+    Loaders hand out 8-bit pixels, uint8 ``[N, 3, H, W]``, channels last in memory: a quarter of the bytes between
+    processes and to the device. ``on_after_batch_transfer``, which the trainer calls, normalises them there.
+
+    Args:
+        total_batch_size: Images in a batch, on all devices together.
+        num_workers: Processes that read images, for each loader and device; None: as many as processors, at most 8.
+        prefetch_factor: Batches that each of them keeps ready.
+        predict_dir: Folder of the images to predict.
+        augmentation: What is done to training images.
+        resize_size: Length of the shorter side before the centre is cropped, in pixels.
+        crop_size: Height and width of the images in a batch.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        total_batch_size: int,
+        num_workers: int | None,
+        prefetch_factor: int,
+        predict_dir: str | None,
+        augmentation: AugmentationName,
+        resize_size: int,
+        crop_size: int,
+    ) -> None:
+        check_at_least(1, total_batch_size=total_batch_size, prefetch_factor=prefetch_factor)
+        super().__init__(total_batch_size, _workers() if num_workers is None else num_workers, predict_dir)
+        self.prefetch_factor = prefetch_factor
+        self.evaluated = EightBit(ResizedCentreCrop(resize_size, crop_size))
+        steps: dict[str, list[Callable[[Pixels], Pixels]]] = {
+            "standard": [RandomResizedCrop(crop_size), RandomFlip()],
+            "trivial_augment": [RandomResizedCrop(crop_size), RandomFlip(), TrivialAugment()],
+        }
+        if augmentation not in (*steps, "none"):
+            raise refused("augmentation", augmentation, "standard, trivial_augment, none")
+        self.trained = EightBit(*steps[augmentation]) if augmentation in steps else self.evaluated
+        self._normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD)
+
+    @property
+    @abstractmethod
+    def class_names(self) -> list[str]:
+        """Names of the classes by index."""
+
+    def setup(self, stage: str) -> None:
+        """Make the splits that a stage needs. Called by the trainer.
+
+        Args:
+            stage: ``fit``, ``validate``, ``test`` or ``predict``.
+
+        Raises:
+            DataError: If data is missing or damaged, or ``total_batch_size`` cannot be shared out evenly to the
+                devices.
+        """
+        _ = self.device_batch_size, self.class_names  # what is wrong with them is told before files are listed
+        super().setup(stage)
+
+    def on_after_batch_transfer(self, batch: Images, dataloader_idx: int) -> Images:
+        """Normalise a batch on its device. Called by the trainer.
+
+        Args:
+            batch: Images, uint8 ``[N, 3, H, W]``.
+            dataloader_idx: Of no consequence.
+
+        Returns:
+            The batch with images in float32, or what the trainer's precision computes in.
+        """
+        image = self._normalise.batch(batch.image)
+        if self.trainer is not None:
+            # The trainer has converted the batch before, when there was no floating point in it.
+            image = self.trainer.precision_plugin.convert_input(image)
+        return batch._replace(image=image)
+
+    def predict_samples(self) -> ImageFolder:
+        """Images below ``predict_dir``, cropped as in evaluation."""
+        return self.predict_folder(self.evaluated)
+
+    @property
+    def device_batch_size(self) -> int:
+        """Images in a batch on each device.
+
+        Raises:
+            DataError: If ``total_batch_size`` cannot be shared out evenly.
+        """
+        if self.batch_size % self._world_size:
+            allowed = f"a multiple of the {self._world_size} devices"
+            raise DataError(str(refused("total_batch_size", self.batch_size, allowed)))
+        return self.batch_size // self._world_size
+
+    @property
+    def _loading(self) -> dict[str, Any]:
+        ahead = {"prefetch_factor": self.prefetch_factor} if self.num_workers else {}
+        return super()._loading | ahead
+
+
+def _workers() -> int:
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(_MOST_WORKERS, available)

@@ -1,0 +1,145 @@
+"""What the data modules of crowd counting share, wherever their photographs come from."""
+
+import logging
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from datamodules.base import ImageDataModule
+from datamodules.batches import IMAGENET_MEAN, IMAGENET_STD
+from datamodules.crowd.density import check_kernel
+from datamodules.crowd.samples import CrowdFiles, CrowdSamples, Photographs
+from datamodules.crowd.transforms import CrowdAugmentation, CrowdAugmentationName
+from datamodules.errors import check_at_least, check_fractions, refused
+from datamodules.splits import split_indices
+from datamodules.transforms.pixels import EightBit, Normalise
+from datamodules.types import Indices, Pixels
+
+Split = Literal["train", "test"]
+ValidateOn = Literal["held_out", "test"]
+
+_log = logging.getLogger(__name__)
+
+
+class CrowdDataModule(ImageDataModule, ABC):
+    """Base of the data modules of crowd counting: a subclass reads the published training and test images.
+
+    Training batches are ``CrowdBatch`` with crops ``[N, 3, crop_size, crop_size]``; validation and test take whole
+    images, one by one, and prediction, whose batches are ``PhotographBatch``, too. ``num_heads`` is the number of heads
+    in the crop or image, which is what ``density`` sums to: a Gaussian of fixed size at each head, drawn after all
+    changes to the image. Images are normalised with ImageNet's mean and standard deviation. Annotations refer to images
+    as they are stored, so where there are any, a camera's note to turn the image is ignored, as in MATLAB and in
+    published code.
+
+    Augmentation ``standard``: a random part, scaled by 0.8 to 1.2, a left-right flip (p = 0.5), grey (p = 0.1), gamma
+    0.5 to 1.5 (p = 0.3). ``none``: a random part as it is. Images smaller than it are padded at the bottom and right
+    with ImageNet's mean colour. Crops without heads occur.
+
+    Args:
+        batch_size: Crops in a training batch, on each device.
+        num_workers: Processes that read images, for each loader.
+        predict_dir: Folder of the images to predict.
+        crop_size: Height and width of the training crops, in pixels.
+        augmentation: ``standard`` or ``none``.
+        val_fraction: Share of the published training images held out for validation.
+        split_seed: What that split depends on.
+        validate_on: ``held_out``; or ``test``, then all published training images are trained on.
+        sigma: Standard deviation of the Gaussian that stands for a head, in pixels.
+        kernel_size: Height and width of its kernel, in pixels; odd.
+        coord_offset: What is subtracted from the annotated coordinates, in pixels.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        batch_size: int,
+        num_workers: int,
+        predict_dir: str | None,
+        crop_size: int,
+        augmentation: CrowdAugmentationName,
+        val_fraction: float,
+        split_seed: int,
+        validate_on: ValidateOn,
+        sigma: float,
+        kernel_size: int,
+        coord_offset: float,
+    ) -> None:
+        super().__init__(batch_size, num_workers, predict_dir)
+        check_fractions(val_fraction=val_fraction)
+        check_at_least(0, split_seed=split_seed)
+        check_kernel(sigma, kernel_size)
+        if validate_on not in ("held_out", "test"):
+            raise refused("validate_on", validate_on, "held_out, test")
+        if not np.isfinite(coord_offset):
+            raise refused("coord_offset", coord_offset, "a number of pixels, such as 0 or 1")
+        self.validate_on = validate_on
+        self.coord_offset = coord_offset
+        self._kernel = sigma, kernel_size
+        self._augmentation = CrowdAugmentation(crop_size, augmentation)
+        self._fractions = {"val": val_fraction}
+        self._split_seed = split_seed
+
+    @abstractmethod
+    def read_split(self, split: Split) -> CrowdFiles:
+        """Find the published training or test images and read their annotations.
+
+        Args:
+            split: ``train`` or ``test``.
+
+        Returns:
+            At least one image.
+
+        Raises:
+            DataError: If files are missing or damaged.
+        """
+
+    def prepared(self, image: Pixels) -> Pixels:
+        """An image to predict as the data set's own are prepared: as it is, but for what a subclass does to them."""
+        return image
+
+    def train_samples(self) -> CrowdSamples:
+        """Random crops of the published training images but for those held out."""
+        indices = np.arange(len(self.train_files.paths)) if self.validate_on == "test" else self._held_out["train"]
+        return CrowdSamples(self.train_files, indices, *self._kernel, self._augmentation)
+
+    def val_samples(self) -> CrowdSamples:
+        """Published training images that are held out, or with ``validate_on: test`` the test images; whole."""
+        if self.validate_on == "test":
+            _log.warning(
+                "validate_on='test': validation takes the test images, so what is selected by it is selected on the "
+                "test images, and test errors come out too small"
+            )
+            return self.test_samples()
+        return CrowdSamples(self.train_files, self._held_out["val"], *self._kernel)
+
+    def test_samples(self) -> CrowdSamples:
+        """Published test images, whole."""
+        return CrowdSamples(self.test_files, np.arange(len(self.test_files.paths)), *self._kernel)
+
+    def predict_samples(self) -> Photographs:
+        """Images below ``predict_dir``, whole."""
+        transform = Normalise(IMAGENET_MEAN, IMAGENET_STD, after=self.prepared)
+        return Photographs(self.predict_folder(EightBit()), transform)
+
+    @property
+    def evaluation_batch_size(self) -> int:
+        """One: sizes of images differ."""
+        return 1
+
+    @cached_property
+    def train_files(self) -> CrowdFiles:
+        """All published training images with their annotations."""
+        return self.read_split("train")
+
+    @cached_property
+    def test_files(self) -> CrowdFiles:
+        """All published test images with their annotations."""
+        return self.read_split("test")
+
+    @cached_property
+    def _held_out(self) -> dict[str, Indices]:
+        return split_indices(len(self.train_files.paths), self._fractions, self._split_seed)

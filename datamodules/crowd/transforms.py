@@ -1,0 +1,100 @@
+"""Photographs and the points in them changed at random, so that points and pixels move alike."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+
+from datamodules.batches import IMAGENET_MEAN
+from datamodules.errors import check_at_least, refused
+from datamodules.transforms.augmentation import flip_and_recolour
+from datamodules.transforms.crops import resize_bilinear
+from datamodules.types import Pixels, Points
+
+CrowdAugmentationName = Literal["standard", "none"]
+
+_SCALE = (0.8, 1.2)
+_PADDING = np.array([round(255 * mean) for mean in IMAGENET_MEAN], np.uint8)  # about 0 when normalised, as in networks
+
+
+class CrowdAugmentation:
+    """How photographs of crowds are made into training crops.
+
+    ``standard``: a random part, scaled by 0.8 to 1.2 (uniform), a left-right flip (p = 0.5), grey (p = 0.1), gamma 0.5
+    to 1.5 (p = 0.3). ``none``: a random part, as it is. Random numbers come from torch's generator.
+
+    Args:
+        crop_size: Height and width of the crops, in pixels.
+        augmentation: ``standard`` or ``none``.
+
+    Raises:
+        ValueError: If ``crop_size`` is below 1 or ``augmentation`` is another.
+    """
+
+    def __init__(self, crop_size: int, augmentation: CrowdAugmentationName = "standard") -> None:
+        if augmentation not in ("standard", "none"):
+            raise refused("augmentation", augmentation, "standard, none")
+        standard = augmentation == "standard"
+        self._crop = ScaledCrop(crop_size, _SCALE if standard else (1, 1))
+        self._change = flip_and_recolour() if standard else None
+
+    def __call__(self, image: Pixels, points: Points) -> tuple[Pixels, Points]:
+        """Make a crop.
+
+        Args:
+            image: uint8 ``[H, W, 3]``.
+            points: Positions (x, y) in its pixels, float32 ``[N, 2]``.
+
+        Returns:
+            The crop, uint8 ``[crop_size, crop_size, 3]``, and the points in it, ``[M, 2]``; M may be 0.
+        """
+        crop, inside = self._crop(image, points)
+        if self._change is not None:
+            crop, inside = self._change.with_points(crop, inside)
+        # Half a pixel beyond the outermost centres is still in these pixels.
+        return crop, inside.clip(0, crop.shape[0] - 1)
+
+
+class ScaledCrop:
+    """A random part of an image with the points in it, scaled by a random factor, bilinear with antialiasing.
+
+    Albumentations would do the same, were its points not multiplied by another factor than the image, whose sides are
+    whole numbers of pixels, and without regard to a pixel's position being that of its centre.
+
+    Where the image is smaller than the part, it is padded at the bottom and right with ImageNet's mean colour.
+
+    Args:
+        side: Height and width of the result, in pixels.
+        scale: Smallest and largest factor.
+
+    Raises:
+        ValueError: If ``side`` is below 1.
+    """
+
+    def __init__(self, side: int, scale: tuple[float, float]) -> None:
+        check_at_least(1, crop_size=side)
+        self._side = side
+        self._scale = scale
+
+    def __call__(self, image: Pixels, points: Points) -> tuple[Pixels, Points]:
+        """Cut a part out and scale it.
+
+        Args:
+            image: uint8 ``[H, W, 3]``.
+            points: Positions (x, y) in its pixels, float32 ``[N, 2]``.
+
+        Returns:
+            uint8 ``[side, side, 3]``, and the points within it, up to half a pixel beyond the outermost centres.
+        """
+        draw, down, right = torch.rand(3).tolist()
+        smallest, largest = self._scale
+        part = max(1, round(self._side / (smallest + draw * (largest - smallest))))
+        top = int(down * (max(image.shape[0] - part, 0) + 1))
+        left = int(right * (max(image.shape[1] - part, 0) + 1))
+        piece = image[top : top + part, left : left + part]
+        rows, columns = (max(1, round(length * self._side / part)) for length in piece.shape[:2])
+        crop = np.full((self._side, self._side, 3), _PADDING)
+        crop[:rows, :columns] = resize_bilinear(piece, rows, columns)
+        factors = np.divide((columns, rows), (piece.shape[1], piece.shape[0]), dtype=np.float32)
+        edges = (points - np.array((left, top), np.float32) + 0.5) * factors  # counted from the upper left corner
+        return crop, edges[((edges >= 0) & (edges < (columns, rows))).all(1)] - 0.5

@@ -1,0 +1,98 @@
+"""Image files to arrays with all bits that they hold, to be written again as they were."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2  # albumentations brings it
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
+
+from datamodules.files.readers import BAD_IMAGE, decode_image, deep_values, read_content, unreadable
+from datamodules.types import DeepPixels, Pixels
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_DEPTH, _PNG_COLOUR = 24, 25  # where a PNG file says how many bits a channel has, and which channels there are
+_PNG_GREY = (0, 4)  # without and with transparency
+_WHITE = np.uint32(65535)
+
+
+class PreciseImage(NamedTuple):
+    """An image with all bits of its file.
+
+    Attributes:
+        pixels: RGB, uint8 or uint16 ``[H, W, 3]``; a grey image has three equal channels.
+        grey: Whether the file's image is grey.
+    """
+
+    pixels: Pixels | DeepPixels
+    grey: bool
+
+
+def read_precise(path: str | Path) -> PreciseImage:
+    """Read an image file of any common kind, whatever its suffix, with 8 or 16 bits a channel.
+
+    All else is as with :func:`datamodules.files.readers.read_image`: the orientation a camera noted (EXIF) is applied,
+    transparent images are laid onto white, palettes are resolved, CMYK is converted (to 8 bits). Grey are images of
+    one channel, be it of one bit or with transparency beside it, not colour images or palettes that happen to be grey.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The image.
+
+    Raises:
+        DataError: If the file is missing, damaged or of an unknown kind, or holds floating point or 32-bit numbers,
+            whose range is not known; names the file.
+    """
+    content = read_content(path)
+    try:
+        with Image.open(BytesIO(content)) as file:
+            if file.mode.startswith("I"):
+                values = deep_values(ImageOps.exif_transpose(file))
+                return PreciseImage(np.stack([values] * 3, -1), grey=True)
+            grey = _is_grey(file, content)
+            deep = _is_deep(file, content)
+            # OpenCV applies what a TIFF notes itself; Pillow would decode a PNG to look for it.
+            orientation = file.getexif().get(ExifTags.Base.Orientation, 1) if deep and file.format == "PNG" else 1
+    except BAD_IMAGE as error:
+        raise unreadable(path, error, empty=not content) from error
+    pixels = _upright(_decode_deep(content, path), orientation) if deep else decode_image(content, path)
+    return PreciseImage(pixels, grey)
+
+
+def _is_grey(file: Image.Image, content: bytes) -> bool:
+    if content.startswith(_PNG):
+        return content[_PNG_COLOUR] in _PNG_GREY
+    return file.mode in ("1", "L", "LA")
+
+
+def _is_deep(file: Image.Image, content: bytes) -> bool:
+    """Whether an image of several channels has 16 bits in each, of which Pillow would drop 8."""
+    if isinstance(file, TiffImageFile):
+        return file.mode != "CMYK" and file.tag_v2.get(BITSPERSAMPLE, (1,))[0] == 16
+    return content.startswith(_PNG) and content[_PNG_DEPTH] == 16
+
+
+def _decode_deep(content: bytes, path: str | Path) -> DeepPixels:
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
+        raise unreadable(path, ValueError("it is damaged, or of a kind that is not known"))
+    rgb: DeepPixels = pixels[..., 2::-1].astype(np.uint16)
+    if pixels.shape[2] == 4:
+        alpha = pixels[..., 3:].astype(np.uint32)
+        rgb = ((rgb * alpha + _WHITE * (_WHITE - alpha) + _WHITE // 2) // _WHITE).astype(np.uint16)
+    return rgb
+
+
+def _upright(pixels: DeepPixels, orientation: int) -> DeepPixels:
+    """Turn an image as its EXIF orientation demands."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels

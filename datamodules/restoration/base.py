@@ -1,0 +1,165 @@
+"""What the data modules of restoration share: patches to train on, held-out scenes, one's own images."""
+
+import logging
+from abc import ABC, abstractmethod
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from datamodules.base import ImageDataModule
+from datamodules.batches import DegradedBatch, RestorationBatch
+from datamodules.errors import check_at_least, check_fractions, refused
+from datamodules.restoration.image_pairs import ImagePair, MemoryMaps, check_sizes, convert_pairs, read_pair
+from datamodules.restoration.samples import DegradedImages, RandomPatches
+from datamodules.samples import SampleSet
+from datamodules.splits import split_indices
+from datamodules.transforms.pixels import EightBit
+from datamodules.types import Pixels
+
+ValidateOn = Literal["held_out", "test"]
+
+_log = logging.getLogger(__name__)
+
+
+class RestorationDataModule(ImageDataModule, ABC):
+    """Base of the data modules of restoration: a subclass finds the published images and says how they are evaluated.
+
+    Training batches are random patches, at the same place in the degraded and the clean image, both turned and mirrored
+    alike. To be cut from quickly the published training images are converted once, when a stage first needs them, to
+    uncompressed files of three bytes a pixel. If that is interrupted, the next run goes on where it stopped.
+
+    Args:
+        data_dir: Folder of the data.
+        batch_size: Patches in a training batch, on each device.
+        num_workers: Processes that read images, for each loader.
+        predict_dir: Folder of the images to predict.
+        patch_size: Height and width of the training patches, in pixels.
+        patches_per_image: Random patches of each training image in an epoch.
+        augment: Turn and mirror the training patches.
+        val_fraction: Share of the published training scenes held out for validation.
+        split_seed: What that split depends on.
+        validate_on: ``held_out``; or ``test``, then all published training images are trained on.
+        cache_dir: Folder for the converted images.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        data_dir: str,
+        batch_size: int,
+        num_workers: int,
+        predict_dir: str | None,
+        patch_size: int,
+        patches_per_image: int,
+        augment: bool,
+        val_fraction: float,
+        split_seed: int,
+        validate_on: ValidateOn,
+        cache_dir: str | None,
+    ) -> None:
+        super().__init__(batch_size, num_workers, predict_dir)
+        check_at_least(1, patch_size=patch_size, patches_per_image=patches_per_image)
+        check_at_least(0, split_seed=split_seed)
+        check_fractions(val_fraction=val_fraction)
+        if validate_on not in ("held_out", "test"):
+            raise refused("validate_on", validate_on, "held_out, test")
+        self.data_dir = data_dir
+        self.patch_size = patch_size
+        self.patches_per_image = patches_per_image
+        self.augment = augment
+        self.validate_on = validate_on
+        self.cache_dir = Path(data_dir, "converted") if cache_dir is None else Path(cache_dir)
+        self._fractions = {"val": val_fraction}
+        self._split_seed = split_seed
+        self._maps = MemoryMaps()
+
+    @abstractmethod
+    def list_training_pairs(self) -> list[ImagePair]:
+        """Find all published training images.
+
+        Returns:
+            At least one pair.
+
+        Raises:
+            DataError: If files are missing or do not fit together.
+        """
+
+    @abstractmethod
+    def held_out_samples(self, pairs: list[ImagePair]) -> SampleSet[RestorationBatch]:
+        """What validation takes of the images that are held out.
+
+        Args:
+            pairs: These images, converted.
+
+        Returns:
+            The samples.
+        """
+
+    def read_pair(self, pair: ImagePair) -> tuple[Pixels, Pixels]:
+        """Decode published images.
+
+        Args:
+            pair: One of ``train_pairs``, or a published test pair.
+
+        Returns:
+            The degraded and the clean image, RGB, uint8 ``[H, W, 3]``.
+
+        Raises:
+            DataError: If one is damaged; names it.
+        """
+        return read_pair(pair)
+
+    def train_samples(self) -> RandomPatches:
+        """Random patches of the published training images but for those held out."""
+        pairs = self._split["train"] if self.validate_on == "held_out" else self.converted_pairs
+        return RandomPatches(pairs, self._maps.pair, self.patch_size, self.patches_per_image, self.augment)
+
+    def val_samples(self) -> SampleSet[RestorationBatch]:
+        """Published training images that are held out, or with ``validate_on: test`` the test images."""
+        if self.validate_on == "test":
+            _log.warning(
+                "validate_on='test': validation takes the test images, so what is selected by it is selected on the "
+                "test images, and test results come out too good"
+            )
+            samples: SampleSet[RestorationBatch] = self.test_samples()
+            return samples
+        return self.held_out_samples(self._split["val"])
+
+    def predict_samples(self) -> SampleSet[DegradedBatch]:
+        """Images below ``predict_dir``, whole, with all bits that they hold."""
+        return DegradedImages(self.predict_folder(EightBit()))
+
+    @property
+    def evaluation_batch_size(self) -> int:
+        """One: sizes of images differ."""
+        return 1
+
+    @cached_property
+    def train_pairs(self) -> list[ImagePair]:
+        """All published training images.
+
+        Raises:
+            DataError: If files are missing, do not fit together, or are too small.
+        """
+        pairs = self.list_training_pairs()
+        check_sizes(pairs, "patch_size", self.patch_size)
+        return pairs
+
+    @cached_property
+    def converted_pairs(self) -> list[ImagePair]:
+        """The same images as files to cut from, which are made if they are not there.
+
+        Raises:
+            DataError: If files are missing or damaged, or there is no space for the converted ones.
+        """
+        return convert_pairs(self.train_pairs, self.read_pair, self.cache_dir.expanduser())
+
+    @cached_property
+    def _split(self) -> dict[str, list[ImagePair]]:
+        """Converted pairs by split, whole scenes in each."""
+        scenes = sorted({pair.scene for pair in self.train_pairs})
+        split = split_indices(len(scenes), self._fractions, self._split_seed)
+        members = {name: {scenes[index] for index in indices} for name, indices in split.items()}
+        return {name: [pair for pair in self.converted_pairs if pair.scene in members[name]] for name in members}

@@ -1,0 +1,206 @@
+"""Pairs of image files, degraded and clean, converted once so that parts of them are read without decoding the whole.
+
+For a patch of a photograph of 16 megapixels most of a second would go into decoding; from an uncompressed file that is
+mapped into memory it takes a fraction of a millisecond.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from datamodules.errors import DataError, abbreviated
+from datamodules.files.conversion import Conversion, convert, save_array
+from datamodules.files.readers import read_image
+from datamodules.types import Pixels
+
+_CHANNELS = 3
+CACHE_ARGUMENT = "cache_dir"
+
+
+class ImagePair(NamedTuple):
+    """Files of a degraded image and of what it should be.
+
+    Attributes:
+        id: Path of the degraded image relative to the data set's folder, with ``/`` between parts.
+        scene: What they show; all images of a scene belong to one split.
+        degraded: File of the degraded image.
+        clean: File of the clean image.
+        height: Of the clean image, in pixels.
+        width: Of the clean image, in pixels.
+    """
+
+    id: str
+    scene: str
+    degraded: Path
+    clean: Path
+    height: int
+    width: int
+
+
+OpenPair = Callable[[ImagePair], tuple[Pixels, Pixels]]
+"""From a pair to its images, degraded and clean, both RGB, uint8 ``[H, W, 3]``."""
+
+
+def partners(degraded: Mapping[str, Path], clean: Mapping[str, Path], folder: Path) -> list[tuple[str, Path, Path]]:
+    """Bring together what has one name.
+
+    Args:
+        degraded: Files of degraded images by the name of the pair.
+        clean: Files of clean images by the name of the pair.
+        folder: Where they are, for messages.
+
+    Returns:
+        Name, degraded and clean file of each pair, by name; perhaps none.
+
+    Raises:
+        DataError: If images lack their partner; names them.
+    """
+    names = sorted(degraded.keys() ^ clean.keys())
+    single = [files[name].name for name in names for files in (degraded, clean) if name in files]
+    if single:
+        raise DataError(
+            f"'{folder}' lacks the partners of {len(single)} images: {abbreviated(single)}. Add them, or remove these "
+            "images."
+        )
+    return [(name, degraded[name], clean[name]) for name in sorted(degraded)]
+
+
+def check_sizes(pairs: Sequence[ImagePair], argument: str, side: int) -> None:
+    """Refuse images smaller than the parts that are to be cut from them.
+
+    Args:
+        pairs: The images.
+        argument: Name of the data module's argument that says how large these are.
+        side: Their height and width, in pixels.
+
+    Raises:
+        DataError: If an image is smaller; names it, the argument, and what is possible.
+    """
+    smallest = min(pairs, key=lambda pair: min(pair.height, pair.width))
+    possible = min(smallest.height, smallest.width)
+    if possible < side:
+        raise DataError(
+            f"'{smallest.id}' has {smallest.height} × {smallest.width} pixels, too few for {argument}={side}. Choose "
+            f"--data.init_args.{argument}={possible} or less, or remove this pair."
+        )
+
+
+def read_pair(pair: ImagePair) -> tuple[Pixels, Pixels]:
+    """Decode both images of a pair.
+
+    Raises:
+        DataError: If one is damaged, or their sizes differ; names it.
+    """
+    degraded, clean = read_image(pair.degraded), read_image(pair.clean)
+    if degraded.shape != clean.shape:
+        raise sizes_differ(pair.degraded, degraded.shape[:2], pair.clean, clean.shape[:2])
+    return degraded, clean
+
+
+def sizes_differ(degraded: Path, its_size: Sequence[int], clean: Path, other_size: Sequence[int]) -> DataError:
+    """Error for a pair that does not fit together."""
+    return DataError(
+        f"'{degraded}' has {its_size[0]} × {its_size[1]} pixels, but '{clean.name}' {other_size[0]} × {other_size[1]}. "
+        "Replace or remove the two files."
+    )
+
+
+def convert_pairs(pairs: Sequence[ImagePair], read: OpenPair, folder: Path) -> list[ImagePair]:
+    """Write images as uncompressed ``.npy`` files, uint8 ``[H, W, 3]``, but for those that were before.
+
+    One pair is in memory at a time. See :func:`datamodules.files.conversion.convert` for what happens if it is
+    interrupted.
+
+    Args:
+        pairs: The images.
+        read: Decodes a pair.
+        folder: Where to write; the data module's ``cache_dir``.
+
+    Returns:
+        The same pairs, of the converted files.
+
+    Raises:
+        DataError: If there is too little space, the folder cannot be written to, or an image is damaged.
+    """
+    steps = {_conversion(pair): pair for pair in pairs}
+    missing = [pair for step, pair in steps.items() if not all((folder / name).exists() for name in step.targets)]
+    _check_space(folder, sum(2 * _CHANNELS * pair.height * pair.width for pair in missing))
+
+    def write(step: Conversion, paths: list[Path]) -> None:
+        for path, pixels in zip(paths, read(steps[step]), strict=True):
+            save_array(path, pixels)
+
+    convert(list(steps), write, folder, CACHE_ARGUMENT)
+    return [
+        pair._replace(degraded=folder / step.targets[0], clean=folder / step.targets[1]) for step, pair in steps.items()
+    ]
+
+
+def _conversion(pair: ImagePair) -> Conversion:
+    name = pair.id.rpartition(".")[0].replace("/", "-")
+    return Conversion((pair.degraded, pair.clean), (f"{name}.degraded.npy", f"{name}.clean.npy"))
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    place = next(parent for parent in (folder, *folder.resolve().parents) if parent.is_dir())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise DataError(
+            f"Converting the images into '{folder}' needs {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free. "
+            f"Make room, or name a folder on another disk: --data.init_args.{CACHE_ARGUMENT}=FOLDER."
+        )
+
+
+class MemoryMaps:
+    """Arrays in ``.npy`` files, mapped into memory: of a file only what is looked at is read.
+
+    Each file is mapped when it is first asked for and stays so; that keeps no file open. In another process it is
+    mapped anew, never copied there. What is asked for again is still there in full: to look at a part of a map whose
+    file was cut off would end the process without a word.
+    """
+
+    def __init__(self) -> None:
+        self._maps: dict[Path, tuple[int, Pixels]] = {}
+
+    def __reduce__(self) -> tuple[type["MemoryMaps"], tuple[()]]:
+        return MemoryMaps, ()
+
+    def __call__(self, path: Path) -> Pixels:
+        """The array in a file, uint8 of any shape; not to be written to, and to be looked at at once.
+
+        Raises:
+            DataError: If the file is missing or damaged, or has changed since it was mapped; names it.
+        """
+        try:
+            size = os.stat(path).st_size
+            if path not in self._maps:
+                self._maps[path] = size, _mapped(path, size)
+        except (OSError, ValueError, EOFError) as error:
+            raise _lost(path, getattr(error, "strerror", None) or f"it is damaged ({error})") from error
+        before, pixels = self._maps[path]
+        if size != before:
+            raise _lost(path, f"it had {before} bytes before, and now has {size}")
+        return pixels
+
+    def pair(self, pair: ImagePair) -> tuple[Pixels, Pixels]:
+        """The images of a converted pair."""
+        return self(pair.degraded), self(pair.clean)
+
+
+def _mapped(path: Path, size: int) -> Pixels:
+    described = np.load(path, mmap_mode="r")
+    if described.offset + described.nbytes != size:
+        raise ValueError(f"its size is {size} bytes")
+    # Numpy's own map keeps its file open, and a process may have only so many open.
+    content = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+    pixels: Pixels = content[described.offset :].view(described.shape).numpy()
+    return pixels
+
+
+def _lost(path: Path, what: str) -> DataError:
+    return DataError(f"'{path}' cannot be read: {what}. Start again: converted files that have changed are made anew.")

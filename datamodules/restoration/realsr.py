@@ -1,0 +1,136 @@
+"""RealSR: photographs of one scene at several focal lengths, for super-resolution as cameras need it."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from datamodules.errors import check_at_least, refused
+from datamodules.files.readers import read_image
+from datamodules.restoration.base import RestorationDataModule, ValidateOn
+from datamodules.restoration.image_pairs import ImagePair
+from datamodules.restoration.realsr_files import CAMERAS, list_pairs, version_folder
+from datamodules.restoration.samples import DegradedImages, WholeImages, as_tensor, enlarged
+from datamodules.transforms.pixels import EightBit
+from datamodules.types import Pixels
+
+_SCALES = (2, 3, 4)
+
+
+class RealSRDataModule(RestorationDataModule):
+    """RealSR: photographs taken with a longer and with a shorter focal length, aligned, in any of its three versions.
+
+    On disk, as published: ``<version>/<camera>/<split>/<scale>/`` (or ``<version>/<split>/<camera>/<scale>/``) with
+    pairs such as ``Canon_001_HR.png`` and ``Canon_001_LR2.png``; cameras are ``Canon`` and ``Nikon``, splits ``Train``
+    and ``Test``. The versions' folders have names such as ``RealSR (ICCV2019)`` (version 1, 234 scenes), ``RealSR(V2)``
+    or ``RealSR (Final)`` (version 2, 559 scenes), ``RealSR(V3)``. In the first two both images have one size. Where
+    the LR image is ``scale`` times smaller, as in version 3, it is enlarged (bicubic) to that of the HR image, so
+    that networks always get what has the size of their output. How many pairs were found is logged.
+
+    Splits: of the scenes in ``Train`` ``val_fraction`` is held out for validation, at random; the photographs of one
+    number by both cameras stay together. The rest is trained on, ``patches_per_image`` random patches of each pair in
+    an epoch, in one of eight poses. ``Test`` is for test alone. With ``validate_on: test`` all of ``Train`` is trained
+    on, and validation takes ``Test``, as most published results were selected. Batches are ``RestorationBatch``: of
+    patches ``[N, 3, patch_size, patch_size]`` in training, else of one whole image. Ids are paths of the LR images
+    relative to the version's folder, those of patches without suffix and with a number.
+
+    The training images are converted once to uncompressed files (some 20 MB a pair), see ``cache_dir``;
+    ``RealSRDataModule(…).setup("fit")`` does so ahead of a run.
+
+    Prediction takes the images below ``predict_dir`` whole, one by one, of any size, in colour or grey, with 8 or 16
+    bits; batches are ``DegradedBatch``. They must have the resolution that is wanted, or ``predict_upscale``.
+
+    Source: J. Cai et al., Toward Real-World Single Image Super-Resolution: A New Benchmark and A New Model, ICCV 2019,
+    https://github.com/csjcai/RealSR.
+
+    Args:
+        data_dir: Folder of a version, or one that holds the folder of a single version. Default: ``"data/realsr"``.
+        scale: Difference in resolution: 2, 3 or 4. Default: 4.
+        cameras: ``both``, ``Canon`` or ``Nikon``. Default: ``both``.
+        batch_size: Patches in a training batch, on each device; evaluation takes whole images, one by one. Default: 16.
+        num_workers: Processes that read images, for each loader. Default: 2.
+        predict_dir: Folder of the images to predict. Default: none.
+        predict_upscale: Enlarge the images to predict this many times (bicubic) before. Default: 1.
+        patch_size: Height and width of the training patches, in pixels. Default: 192.
+        patches_per_image: Random patches of each training image in an epoch. Default: 100.
+        augment: Turn and mirror the training patches. Default: true.
+        val_fraction: Share of the published training scenes held out for validation. Default: 0.1.
+        split_seed: What that split depends on. Default: 0.
+        validate_on: ``held_out`` or ``test``. Default: ``held_out``.
+        cache_dir: Folder for the converted training images. Default: ``converted`` in ``data_dir``.
+
+    Raises:
+        ValueError: If an argument is out of range.
+        DataError: From ``setup``, if files are missing or damaged, do not fit together, are smaller than a patch, or
+            cannot be converted for lack of space; from loaders, if an image cannot be read.
+    """
+
+    def __init__(
+        self,
+        data_dir: str = "data/realsr",
+        scale: Literal[2, 3, 4] = 4,
+        cameras: Literal["both", "Canon", "Nikon"] = "both",
+        batch_size: int = 16,
+        num_workers: int = 2,
+        predict_dir: str | None = None,
+        predict_upscale: int = 1,
+        patch_size: int = 192,
+        patches_per_image: int = 100,
+        augment: bool = True,
+        val_fraction: float = 0.1,
+        split_seed: int = 0,
+        validate_on: ValidateOn = "held_out",
+        cache_dir: str | None = None,
+    ) -> None:
+        super().__init__(
+            data_dir,
+            batch_size,
+            num_workers,
+            predict_dir,
+            patch_size,
+            patches_per_image,
+            augment,
+            val_fraction,
+            split_seed,
+            validate_on,
+            cache_dir,
+        )
+        if scale not in _SCALES:
+            raise refused("scale", scale, ", ".join(map(str, _SCALES)))
+        if cameras not in ("both", *CAMERAS):
+            raise refused("cameras", cameras, ", ".join(("both", *CAMERAS)))
+        check_at_least(1, predict_upscale=predict_upscale)
+        self.scale = scale
+        self.predict_upscale = predict_upscale
+        self._cameras = CAMERAS if cameras == "both" else (cameras,)
+
+    def list_training_pairs(self) -> list[ImagePair]:
+        """All pairs of ``Train``, of the scale and the cameras."""
+        return list_pairs(self._root, "Train", self.scale, self._cameras)
+
+    def read_pair(self, pair: ImagePair) -> tuple[Pixels, Pixels]:
+        """Decode a pair; an LR image that is smaller is enlarged."""
+        clean = read_image(pair.clean)
+        degraded = read_image(pair.degraded)
+        factor = clean.shape[0] // degraded.shape[0]
+        if factor > 1:
+            image = enlarged(as_tensor(degraded), factor)[0]
+            degraded = (image * 255).round().permute(1, 2, 0).numpy().astype(np.uint8)
+        return degraded, clean
+
+    def held_out_samples(self, pairs: list[ImagePair]) -> WholeImages:
+        """Held-out images, whole."""
+        return WholeImages(pairs, self._maps.pair)
+
+    def test_samples(self) -> WholeImages:
+        """All pairs of ``Test``, of the scale and the cameras, whole."""
+        return WholeImages(list_pairs(self._root, "Test", self.scale, self._cameras), self.read_pair)
+
+    def predict_samples(self) -> DegradedImages:
+        """Images below ``predict_dir``, whole, with all bits that they hold, enlarged by ``predict_upscale``."""
+        return DegradedImages(self.predict_folder(EightBit()), self.predict_upscale)
+
+    @cached_property
+    def _root(self) -> Path:
+        return version_folder(self.data_dir)

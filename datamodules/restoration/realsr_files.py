@@ -1,0 +1,105 @@
+"""The folders of RealSR as published."""
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from datamodules.errors import DataError, abbreviated
+from datamodules.files.listing import existing_folder, images_in
+from datamodules.files.readers import stored_size
+from datamodules.restoration.image_pairs import ImagePair, partners, sizes_differ
+
+CAMERAS = ("Canon", "Nikon")
+_SPLITS = ("Train", "Test")
+_NAME = re.compile(r"(?P<name>.+)_(?P<kind>HR|LR\d)\.png", re.IGNORECASE)
+_REMEDY = (
+    "Name the folder of one version of RealSR, which holds Canon/ and Nikon/ or Train/ and Test/: "
+    "--data.init_args.data_dir=FOLDER."
+)
+_log = logging.getLogger(__name__)
+
+
+def version_folder(data_dir: str) -> Path:
+    """Find the folder of a version.
+
+    Args:
+        data_dir: That folder, or one that holds a single version's, whose name begins with ``RealSR``.
+
+    Returns:
+        The folder that holds ``Canon`` and ``Nikon``, or ``Train`` and ``Test``.
+
+    Raises:
+        DataError: If there is none, or several.
+    """
+    root = existing_folder(data_dir, "data_dir", _REMEDY)
+    if _is_version(root):
+        return root
+    versions = sorted(path for path in root.glob("[Rr]eal[Ss][Rr]*") if _is_version(path))
+    if not versions:
+        raise DataError(f"data_dir='{data_dir}' holds none of {', '.join(CAMERAS + _SPLITS)}. {_REMEDY}")
+    if len(versions) > 1:
+        names = ", ".join(f"'{path.name}'" for path in versions)
+        raise DataError(f"data_dir='{data_dir}' holds several versions: {names}. {_REMEDY}")
+    return versions[0]
+
+
+def list_pairs(root: Path, split: str, scale: int, cameras: Sequence[str]) -> list[ImagePair]:
+    """Find the images of a split and check that they fit together; how many there are is logged.
+
+    Args:
+        root: Folder of a version.
+        split: ``Train`` or ``Test``.
+        scale: Difference in resolution.
+        cameras: ``Canon``, ``Nikon`` or both.
+
+    Returns:
+        The pairs by camera and name. A scene is the number in the names, for both cameras together: whether their
+        photographs of one number show the same is not published.
+
+    Raises:
+        DataError: If folders are missing or empty, images lack their partner, or sizes do not fit together.
+    """
+    pairs: list[ImagePair] = []
+    for camera in cameras:
+        folder = _camera_folder(root, split, camera) / str(scale)
+        if not folder.is_dir():
+            raise DataError(f"'{folder}' does not exist, where the images of scale={scale} should be. {_REMEDY}")
+        files: dict[str, dict[str, Path]] = {"HR": {}, f"LR{scale}": {}}
+        others = []
+        for name in images_in(folder):
+            match = _NAME.fullmatch(name)
+            if match is not None and match["kind"].upper() in files:
+                files[match["kind"].upper()][match["name"]] = folder / name
+            else:
+                others.append(name)
+        if others:
+            _log.warning("'%s': images of other names are left out: %s", folder, abbreviated(others))
+        found = partners(files[f"LR{scale}"], files["HR"], folder)
+        if not found:
+            raise DataError(f"'{folder}' holds no pairs {camera}_001_HR.png, {camera}_001_LR{scale}.png. {_REMEDY}")
+        _log.info("'%s': %d pairs", folder, len(found))
+        pairs += [_pair(root, name.removeprefix(f"{camera}_"), scale, *two) for name, *two in found]
+    return pairs
+
+
+def _is_version(folder: Path) -> bool:
+    return any((folder / name).is_dir() for name in CAMERAS + _SPLITS)
+
+
+def _camera_folder(root: Path, split: str, camera: str) -> Path:
+    folders = root / camera / split, root / split / camera
+    for folder in folders:
+        if folder.is_dir():
+            return folder
+    raise DataError(
+        f"'{root}' has neither of the folders {camera}/{split} and {split}/{camera}. {_REMEDY} With the images of one "
+        "camera only, name it: --data.init_args.cameras=CAMERA."
+    )
+
+
+def _pair(root: Path, scene: str, scale: int, degraded: Path, clean: Path) -> ImagePair:
+    small, large = stored_size(degraded), stored_size(clean)
+    if large not in (small, (scale * small[0], scale * small[1])):
+        raise sizes_differ(degraded, small, clean, large)
+    return ImagePair(degraded.relative_to(root).as_posix(), scene, degraded, clean, *large)

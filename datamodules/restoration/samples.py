@@ -1,0 +1,151 @@
+"""Samples for restoration: random patches to train on, whole images to evaluate, one's own images to restore."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from datamodules.batches import DegradedBatch, RestorationBatch
+from datamodules.files.precise_readers import read_precise
+from datamodules.restoration.image_pairs import ImagePair, OpenPair
+from datamodules.samples import ImageFolder, SampleSet
+from datamodules.types import DeepPixels, Pixels
+
+_POSES = 8
+
+
+class RandomPatches(SampleSet[RestorationBatch]):
+    """Random patches of the same place in both images of a pair, in one of eight poses; torch's generator decides.
+
+    Ids are those of the images without their suffix, and the number of the patch.
+
+    Args:
+        pairs: The images, none smaller than a patch.
+        open_pair: Gives the images of a pair.
+        side: Height and width of a patch, in pixels.
+        per_image: Patches of each pair.
+        augment: Turn patches by 0, 90, 180 or 270° and mirror half of them; each pose is equally likely.
+    """
+
+    def __init__(
+        self, pairs: Sequence[ImagePair], open_pair: OpenPair, side: int, per_image: int, augment: bool = True
+    ) -> None:
+        self._pairs = pairs
+        self._open = open_pair
+        self._side = side
+        self._per_image = per_image
+        self._poses = _POSES if augment else 1
+
+    def __len__(self) -> int:
+        """Number of patches."""
+        return len(self._pairs) * self._per_image
+
+    def __getitem__(self, index: int) -> RestorationBatch:
+        """A patch, as a batch of one; another one each time."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        number, position = divmod(index, len(self._pairs))
+        pair = self._pairs[position]
+        degraded, clean = self._open(pair)
+        side = self._side
+        down, right, turn = torch.rand(3, dtype=torch.float64).tolist()
+        top, left = int(down * (clean.shape[0] - side + 1)), int(right * (clean.shape[1] - side + 1))
+        pose = int(turn * self._poses)
+        image, target = (
+            as_tensor(posed(pixels[top : top + side, left : left + side], pose)) for pixels in (degraded, clean)
+        )
+        return RestorationBatch(image, target, [f"{pair.id.rpartition('.')[0]}_{number:04d}"])
+
+
+class WholeImages(SampleSet[RestorationBatch]):
+    """Whole images, whose sizes may differ; ids are those of the pairs.
+
+    Args:
+        pairs: The images.
+        open_pair: Gives the images of a pair.
+    """
+
+    def __init__(self, pairs: Sequence[ImagePair], open_pair: OpenPair) -> None:
+        self._pairs = pairs
+        self._open = open_pair
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self._pairs)
+
+    def __getitem__(self, index: int) -> RestorationBatch:
+        """A pair, as a batch of one."""
+        pair = self._pairs[index]
+        degraded, clean = self._open(pair)
+        return RestorationBatch(as_tensor(degraded), as_tensor(clean), [pair.id])
+
+
+class DegradedImages(SampleSet[DegradedBatch]):
+    """Images in a folder with all bits that they hold.
+
+    Args:
+        folder: The images' folder.
+        upscale: Enlarge them this many times, bicubic.
+    """
+
+    def __init__(self, folder: ImageFolder, upscale: int = 1) -> None:
+        self._paths = folder.paths
+        self._ids = folder.ids
+        self._upscale = upscale
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> DegradedBatch:
+        """An image, as a batch of one."""
+        pixels, grey = read_precise(self._paths[index])
+        image = enlarged(as_tensor(pixels), self._upscale)
+        bits = 8 * pixels.dtype.itemsize
+        return DegradedBatch(image, torch.tensor([bits]), torch.tensor([grey]), [self._ids[index]])
+
+
+def posed(pixels: Pixels, pose: int) -> Pixels:
+    """Turn and mirror an image.
+
+    Args:
+        pixels: ``[H, W, C]``.
+        pose: 0 to 7: turned left by 90° ``pose`` times, and from 4 on mirrored left to right after that.
+
+    Returns:
+        The same pixels, ``[H, W, C]`` or ``[W, H, C]``, in no particular order in memory.
+    """
+    turned = np.rot90(np.ascontiguousarray(pixels), pose)
+    return turned[:, ::-1] if pose >= _POSES // 2 else turned
+
+
+def as_tensor(pixels: Pixels | DeepPixels) -> Tensor:
+    """Make a batch of one image.
+
+    Args:
+        pixels: uint8 or uint16 ``[H, W, C]``.
+
+    Returns:
+        float32 ``[1, C, H, W]``, values in [0, 1].
+    """
+    values = np.empty((1, pixels.shape[2], *pixels.shape[:2]), np.float32)
+    np.divide(pixels.transpose(2, 0, 1), np.float32(np.iinfo(pixels.dtype).max), out=values[0])
+    return torch.from_numpy(values)
+
+
+def enlarged(image: Tensor, factor: int) -> Tensor:
+    """Enlarge images, bicubic, as Pillow and MATLAB do (Keys' kernel with a = −½).
+
+    Args:
+        image: float32 ``[N, C, H, W]``, values in [0, 1].
+        factor: How many times; 1 leaves them as they are.
+
+    Returns:
+        ``[N, C, factor · H, factor · W]``, values in [0, 1].
+    """
+    if factor == 1:
+        return image
+    # With antialiasing, of which there is none in enlarging, torch takes a = −½ instead of −¾.
+    return interpolate(image, scale_factor=factor, mode="bicubic", antialias=True).clamp_(0, 1)

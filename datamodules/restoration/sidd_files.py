@@ -1,0 +1,131 @@
+"""The files of SIDD as published: folders of images, and blocks in MATLAB's format."""
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from datamodules.errors import DataError, abbreviated
+from datamodules.files.conversion import Conversion, convert, save_array
+from datamodules.files.listing import existing_folder, images_in
+from datamodules.files.matlab import read_variable
+from datamodules.files.readers import stored_size
+from datamodules.restoration.image_pairs import CACHE_ARGUMENT, ImagePair, partners, sizes_differ
+from datamodules.types import Pixels
+
+_INSTANCE = re.compile(r"\d+_(?P<scene>\d+)_.+")
+_IMAGE = re.compile(r"(?P<before>\d+)_(?P<kind>GT|NOISY)_SRGB_(?P<after>\d+)\.PNG", re.IGNORECASE)
+_DATA = ("SIDD_Medium_Srgb/Data", "Data")
+_REMEDY = (
+    "Name the folder that holds SIDD_Medium_Srgb/Data/ and the published .mat files: --data.init_args.data_dir=FOLDER."
+)
+_log = logging.getLogger(__name__)
+
+
+def list_pairs(data_dir: str) -> list[ImagePair]:
+    """Find the training images and check that they fit together; how many there are is logged.
+
+    Args:
+        data_dir: Folder that holds ``SIDD_Medium_Srgb/Data`` or ``Data``.
+
+    Returns:
+        The pairs by the name of their folder and their own; the scene is the second number in a folder's name.
+
+    Raises:
+        DataError: If folders are missing or empty, images lack their partner, or its size differs.
+    """
+    root = existing_folder(data_dir, "data_dir", _REMEDY)
+    data = next((root / name for name in _DATA if (root / name).is_dir()), None)
+    if data is None:
+        raise DataError(f"data_dir='{data_dir}' has neither of the folders {' and '.join(_DATA)}. {_REMEDY}")
+    folders = sorted(path for path in data.iterdir() if path.is_dir() and not path.name.startswith("."))
+    scenes = {folder: match["scene"] for folder in folders if (match := _INSTANCE.fullmatch(folder.name))}
+    if others := [folder.name for folder in folders if folder not in scenes]:
+        _log.warning("'%s': folders of other names are left out: %s", data, abbreviated(others))
+    if not scenes:
+        raise DataError(f"'{data}' holds no folders such as 0001_001_S6_00100_00060_3200_L. {_REMEDY}")
+    pairs = [pair for folder, scene in scenes.items() for pair in _pairs_in(folder, scene)]
+    _log.info("'%s': %d pairs of %d scenes", data, len(pairs), len(set(scenes.values())))
+    return pairs
+
+
+def read_blocks(path: Path) -> Pixels:
+    """Read the blocks in a MATLAB file, whose variable has the file's name.
+
+    Args:
+        path: The file; its variable is ``[images, blocks, H, W, 3]`` of whole numbers from 0 to 255.
+
+    Returns:
+        uint8 ``[images · blocks, H, W, 3]``, image by image.
+
+    Raises:
+        DataError: If the file is damaged or holds something else; names it.
+    """
+    values = np.asarray(read_variable(path, path.stem))
+    if values.ndim != 5 or values.shape[-1] != 3 or not values.size:
+        raise _not_as_published(path, f"has the shape {values.shape}, not (images, blocks, H, W, 3)")
+    if values.dtype.kind not in "uif":
+        raise _not_as_published(path, f"holds {values.dtype}, no numbers")
+    if values.dtype != np.uint8:
+        with np.errstate(invalid="ignore"):  # NaN becomes something, and differs from it
+            whole = values.astype(np.uint8)
+        if not (whole == values).all():
+            raise _not_as_published(path, "holds values that are not whole numbers from 0 to 255, or NaN")
+        values = whole
+    return np.ascontiguousarray(values.reshape(-1, *values.shape[2:]))
+
+
+def convert_blocks(data_dir: str, names: Sequence[str], folder: Path) -> list[Path]:
+    """Write blocks as ``.npy`` files, uint8 ``[images · blocks, H, W, 3]``, but for those that were before.
+
+    Args:
+        data_dir: Folder that holds the MATLAB files.
+        names: Their names without ``.mat``.
+        folder: Where to write; the data module's ``cache_dir``.
+
+    Returns:
+        The converted files, in the order of ``names``.
+
+    Raises:
+        DataError: If files are missing or damaged, or ``folder`` cannot be written to.
+    """
+    root = existing_folder(data_dir, "data_dir", _REMEDY)
+    sources = [root / f"{name}.mat" for name in names]
+    if missing := [path.name for path in sources if not path.is_file()]:
+        raise DataError(f"data_dir='{data_dir}' lacks {' and '.join(missing)}. {_REMEDY}")
+    steps = [Conversion((path,), (f"{path.stem}.npy",)) for path in sources]
+    convert(steps, lambda step, paths: save_array(paths[0], read_blocks(step.sources[0])), folder, CACHE_ARGUMENT)
+    return [folder / step.targets[0] for step in steps]
+
+
+def _pairs_in(folder: Path, scene: str) -> list[ImagePair]:
+    files: dict[str, dict[str, Path]] = {"NOISY": {}, "GT": {}}
+    others = []
+    for name in images_in(folder):
+        match = _IMAGE.fullmatch(name)
+        if match is None:
+            others.append(name)
+        else:
+            files[match["kind"].upper()][f"{match['before']}_{match['after']}"] = folder / name
+    if others:
+        _log.warning("'%s': images of other names are left out: %s", folder, abbreviated(others))
+    found = partners(files["NOISY"], files["GT"], folder)
+    if not found:
+        raise DataError(
+            f"'{folder}' holds no pairs NNNN_NOISY_SRGB_010.PNG, NNNN_GT_SRGB_010.PNG. Put the published images there, "
+            "or remove the folder."
+        )
+    return [_pair(scene, *two) for _, *two in found]
+
+
+def _pair(scene: str, degraded: Path, clean: Path) -> ImagePair:
+    size = stored_size(clean)
+    if stored_size(degraded) != size:
+        raise sizes_differ(degraded, stored_size(degraded), clean, size)
+    return ImagePair(f"{degraded.parent.name}/{degraded.name}", scene, degraded, clean, *size)
+
+
+def _not_as_published(path: Path, what: str) -> DataError:
+    return DataError(f"'{path}' cannot be used: its variable {path.stem} {what}. Replace it by the published file.")

@@ -1,0 +1,16 @@
+"""Arrays that files of several folders speak of."""
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+"""An image: uint8 ``[H, W, C]``, 0 to 255; C is 3 (RGB) or 1 (grey)."""
+
+DeepPixels = npt.NDArray[np.uint16]
+"""An image with 16 bits a channel: uint16 ``[H, W, C]``, 0 to 65535."""
+
+Points = npt.NDArray[np.float32]
+"""Positions of heads in an image: float32 ``[N, 2]``, each (x, y) in pixels; (0, 0) is the centre of the upper left."""
+
+Indices = npt.NDArray[np.int64]
+"""Positions of samples in a data set: int64 ``[M]``."""

@@ -1,0 +1,83 @@
+"""Lightning's trainer, with one folder for everything that comes out of a run, and one more thing to do."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.loops.loop import _Loop
+from lightning.pytorch.loops.progress import _ProcessedTracker
+from lightning.pytorch.utilities import rank_zero_info
+
+from lit_modules.errors import UsageError
+from lit_modules.export import OPSET, SUFFIXES, Format, check_packages, export_network
+from lit_modules.runs import checkpoints
+
+
+class RunTrainer(Trainer):
+    """Settings of the training loop and the machine it runs on: Lightning's ``Trainer``."""
+
+    @property
+    def log_dir(self) -> str | None:
+        """The run folder, chosen by rank 0, whichever loggers are used. All ranks must ask for it together."""
+        return self.strategy.broadcast(self.default_root_dir)
+
+    def _run_stage(self) -> Any:
+        """Begins the next epoch where a run with ``max_steps`` is resumed at the end of one.
+
+        Lightning (2.6) begins it with ``max_epochs`` alone; with ``max_steps`` it goes on in the finished epoch.
+        """
+        progress = self.fit_loop.epoch_progress.current
+        assert isinstance(progress, _ProcessedTracker)
+        if self.training and self.fit_loop.is_resuming and progress.ready == progress.started == progress.processed:
+            _Loop.restarting.fset(self.fit_loop, False)  # type: ignore[attr-defined]  # its own setter ignores False
+        return super()._run_stage()
+
+    def export(
+        self,
+        model: LightningModule,
+        datamodule: LightningDataModule | None = None,
+        ckpt_path: str | None = None,
+        weights_only: bool | None = None,
+        format: Format = "torch_export",
+        output: Path | None = None,
+        image_size: int | None = None,
+        in_channels: int | None = None,
+        standard_operators: bool = False,
+    ) -> None:
+        """Writes the network to a file for other programs.
+
+        Batches may have any size, and images too where the network takes them. The file is compared with the network
+        on random images before it is kept.
+
+        Args:
+            model: The task, whose ``network`` is exported.
+            datamodule: Not used: no data is read.
+            ckpt_path: The checkpoint: ``best``, ``last``, a file or a run folder.
+            weights_only: ``false``: the checkpoint may hold pickled objects, which may run code.
+            format: ``torch_export`` (``torch.export.load``) or ``onnx``.
+            output: The file; default ``export/model.pt2`` or ``.onnx`` in the run folder.
+            image_size: Side in pixels of the images to trace it with. Default: the network's ``image_size``, else a
+                multiple of its ``total_stride``.
+            in_channels: Channels of the images. Default: those of the network's first convolution.
+            standard_operators: Make ACDA of PyTorch's own operators, so that the file loads without ``acda``; slower.
+                ONNX files are always so.
+
+        Raises:
+            UsageError: If the network cannot be exported, a package is missing, or the file differs from the network.
+        """
+        check_packages(format)
+        network = getattr(model, "network", None)
+        if network is None:
+            raise UsageError(f"{type(model).__name__} cannot be exported: it has no network")
+        if ckpt_path is not None:
+            checkpoint = checkpoints.read_checkpoint(Path(ckpt_path), trusted=weights_only is False)
+            model.on_load_checkpoint(checkpoint)
+            model.load_state_dict(checkpoint["state_dict"], strict=model.strict_loading)
+        path = Path(self.default_root_dir, "model").with_suffix(SUFFIXES[format]) if output is None else output
+        exported = export_network(network, path, format, image_size, in_channels, standard_operators)
+        kind = f"ONNX, opset {OPSET}" if format == "onnx" else format
+        rank_zero_info(
+            f"Exported {type(network).__name__} to {path} ({kind}, {path.stat().st_size / 1e6:.2f} MB): "
+            f"image [{', '.join(exported.axes)}]; differs by at most {exported.difference:.1e} "
+            f"where outputs are up to {exported.largest:.1e}"
+        )

@@ -1,0 +1,167 @@
+"""What all tasks share: optimizer, compilation, the step loop, default callbacks."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple
+
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
+from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRScheduler
+from torch import Tensor, nn
+
+from lit_modules.callbacks.coefficient_maps import CoefficientMaps
+from lit_modules.callbacks.cost_summary import CostSummary
+from lit_modules.callbacks.picture_logger import PictureLogger
+from lit_modules.errors import TrainingError
+from lit_modules.metrics.sample_mean import SampleMean
+from lit_modules.tasks.non_finite import explain_loss, explain_weights, random_state
+
+Stage = Literal["train", "val", "test"]
+
+
+class StepOutput(NamedTuple):
+    """What one step of a task gives.
+
+    Attributes:
+        loss: Scalar.
+        prediction: What the network says of the batch, for callbacks.
+    """
+
+    loss: Tensor
+    prediction: Tensor
+
+
+class Task(LightningModule, ABC):
+    """Base of all tasks: a network, how to optimise it, and one step for all stages.
+
+    A subclass calls ``super().__init__`` and writes :meth:`step`. Training ends with a
+    :class:`lit_modules.errors.TrainingError` at the first loss that is not finite, and no checkpoint gets weights that
+    are not.
+
+    Args:
+        network: What is trained.
+        optimizer: Makes the optimizer from the parameters.
+        lr_scheduler: Makes the learning rate schedule from the optimizer; None keeps the rate constant.
+        lr_scheduler_interval: Whether the schedule counts epochs or steps.
+        compile_network: Compile the network in place with ``torch.compile``, which leaves its state dict as it is.
+        decay_norms_and_biases: Whether weight decay acts on parameters of one dimension too.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: OptimizerCallable,
+        lr_scheduler: LRSchedulerCallable | None,
+        lr_scheduler_interval: Literal["epoch", "step"],
+        compile_network: bool,
+        decay_norms_and_biases: bool = True,
+    ) -> None:
+        super().__init__()
+        # From the command line the hyper-parameters are its configuration, plain YAML values that a checkpoint can
+        # hold. Built in Python they are objects: a checkpoint then holds the weights alone.
+        if _given_hyperparameters.get() is not None:
+            self.save_hyperparameters()
+        self.network = network
+        self.make_optimizer = optimizer
+        self.make_lr_scheduler = lr_scheduler
+        self.lr_scheduler_interval = lr_scheduler_interval
+        self.decay_norms_and_biases = decay_norms_and_biases
+        self.val_loss, self.test_loss = SampleMean(), SampleMean()
+        if compile_network:
+            self.network.compile()
+
+    @abstractmethod
+    def step(self, batch: Any, stage: Stage) -> StepOutput:
+        """Run the network on a batch, log its metrics under ``<stage>/``, and give loss and prediction."""
+
+    def pictures(self, batch: Any, prediction: Tensor) -> Iterable[tuple[str, Tensor]]:
+        """Pictures worth a look in a batch that was evaluated, the first ones first.
+
+        Args:
+            batch: The batch.
+            prediction: What :meth:`step` gave for it.
+
+        Returns:
+            Name and RGB picture, uint8 ``[3, H, W]``; none by default.
+        """
+        return ()
+
+    def network_input(self, batch: Any) -> Tensor:
+        """What of a batch callbacks may show the network: its images."""
+        image: Tensor = batch.image
+        return image
+
+    def default_callbacks(self) -> list[Callback]:
+        """Callbacks that belong to the task; one of the same class in the trainer's list takes its place."""
+        return [CostSummary(), CoefficientMaps(), PictureLogger()]
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Add the default callbacks that the user has not set."""
+        present = {type(callback) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
+        return [callback for callback in self.default_callbacks() if type(callback) not in present]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Run the network."""
+        prediction: Tensor = self.network(image)
+        return prediction
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """One step of training; logs ``train/loss``.
+
+        Each step waits for the device, and for the other processes, to know whether its loss is finite.
+
+        Raises:
+            TrainingError: If it is not, in any process.
+        """
+        drawn = random_state(self.device)
+        loss = self.step(batch, "train").loss
+        if not self.trainer.strategy.reduce_boolean_decision(bool(loss.isfinite())):
+            loss = loss.detach()  # lets go of what backward would need
+            raise TrainingError(
+                explain_loss(self, batch, batch_idx, loss, lambda: self.step(batch, "train").loss, drawn)
+            )
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.id))
+        return loss
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Make sure that weights are finite, whose next loss would come too late.
+
+        Raises:
+            TrainingError: If one is not.
+        """
+        message = explain_weights(self)
+        if message is not None:
+            raise TrainingError(message)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """One step of validation; gives the prediction to callbacks."""
+        return self._evaluate(batch, "val")
+
+    def test_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """One step of testing; gives the prediction to callbacks."""
+        return self._evaluate(batch, "test")
+
+    def _evaluate(self, batch: Any, stage: Literal["val", "test"]) -> Tensor:
+        output = self.step(batch, stage)
+        loss: SampleMean = getattr(self, f"{stage}_loss")
+        loss.update(output.loss, len(batch.id))
+        self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True)
+        return output.prediction
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Make the optimizer and, if there is one, the schedule."""
+        optimizer = self.make_optimizer(self.parameters() if self.decay_norms_and_biases else self._parameter_groups())
+        if self.make_lr_scheduler is None:
+            return optimizer
+        scheduler = self.make_lr_scheduler(optimizer)
+        config: LRSchedulerConfigType = {"scheduler": scheduler, "interval": self.lr_scheduler_interval}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            config["monitor"] = scheduler.monitor
+        return {"optimizer": optimizer, "lr_scheduler": config}
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Parameters that weight decay acts on, and those of one dimension, which it leaves alone."""
+        decayed = [parameter for parameter in self.parameters() if parameter.dim() > 1]
+        others = [parameter for parameter in self.parameters() if parameter.dim() <= 1]
+        return [{"params": decayed}, {"params": others, "weight_decay": 0.0}]

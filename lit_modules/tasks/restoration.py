@@ -1,0 +1,248 @@
+"""Image restoration: super-resolution and denoising of photographs."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from acda.inference import ALL_POSES
+from acda.models import collapse_pyramid
+from datamodules.batches import DegradedBatch, RestorationBatch
+from lit_modules.callbacks import RestorationReport, RestoredImages
+from lit_modules.losses import PyramidLoss
+from lit_modules.metrics import ProtocolName, Score, SsimForm, named_protocol, rgb_to_y
+from lit_modules.output.pictures import grey, heat, middle, row
+from lit_modules.tasks.base import Stage, StepOutput, Task
+from lit_modules.tasks.whole_images import WholeImageNetwork
+
+_SHOWN = 256  # pixels of an image in a picture, along each side
+_LARGEST_ERROR = 0.1  # that pictures tell apart
+_Y_RANGE = 219 / 255  # of Y / 255, from black to white
+
+
+class BatchScores(NamedTuple):
+    """Scores of a batch, for each image its samples.
+
+    Attributes:
+        restored: Of what the network made of the images.
+        degraded: Of the images as they came.
+    """
+
+    restored: list[list[Score]]
+    degraded: list[list[Score]]
+
+
+class RestorationTask(Task):
+    """Trains a network to restore images, and scores restored images by a stated protocol.
+
+    Logs ``{val,test}/psnr_y`` and ``ssim_y``, or ``psnr`` and ``ssim`` where the protocol takes all channels, the same
+    of the images as they came (``{val,test}/psnr_y_input`` …), so that the gain shows, and ``{train,val,test}/loss``.
+    Validation and test end with the scores and the protocol in words. ``test`` also writes the scores of each image;
+    ``predict`` writes restored images.
+
+    Args:
+        network: Maps images ``[N, C, H, W]`` in [0, 1] to restored ones of the same shape; C is 3, or 1 for
+            ``channels="y"``.
+        channels: What the network sees of RGB images. ``y``: Y of YCbCr over 255; the loss and the scores are those of
+            Y, and restored images keep the Cb and Cr that they came with.
+        loss: Compares output and target, in single precision; None: mean squared error.
+        protocol: How images are scored: ``per_image``, ``realsr_official`` or ``sidd``, see
+            :func:`lit_modules.metrics.named_protocol`.
+        shave: Pixels along each border that are not scored.
+        ssim: Form of SSIM: ``per_channel`` or ``matlab3d``.
+        tile: Evaluate images in parts of this side in pixels, a multiple of the network's ``total_stride``, with the
+            surroundings that they depend on: the result is that of the whole image, in less memory. Default: whole.
+        self_ensemble: In evaluation take the mean of what the network makes of the eight turns and flips of an image.
+        optimizer: Makes the optimizer from the parameters.
+        lr_scheduler: Makes the schedule from the optimizer; None keeps the rate constant.
+        lr_scheduler_interval: Whether the schedule counts epochs or steps.
+        compile_network: Compile the network in place.
+        decay_norms_and_biases: Whether weight decay acts on parameters of one dimension too.
+
+    Attributes:
+        scores: Of the batch that was evaluated last.
+
+    Raises:
+        ValueError: If the protocol scores RGB and ``channels`` is ``y``, an argument of the protocol is not allowed,
+            ``tile`` does not suit the network's strides, or the loss wants levels that the network does not have.
+
+    Reference:
+        Paper section 4.3, Tables 4 and 5.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        channels: Literal["rgb", "y"] = "rgb",
+        loss: nn.Module | None = None,
+        protocol: ProtocolName = "per_image",
+        shave: int = 0,
+        ssim: SsimForm = "per_channel",
+        tile: int | None = None,
+        self_ensemble: bool = False,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        lr_scheduler_interval: Literal["epoch", "step"] = "epoch",
+        compile_network: bool = False,
+        decay_norms_and_biases: bool = True,
+    ) -> None:
+        if channels not in ("rgb", "y"):
+            raise ValueError(f"channels must be rgb or y, got {channels!r}")
+        super().__init__(
+            network, optimizer, lr_scheduler, lr_scheduler_interval, compile_network, decay_norms_and_biases
+        )
+        self.on_whole_images = WholeImageNetwork(network, tile, ALL_POSES if self_ensemble else None)
+        self.channels = channels
+        self.loss = nn.MSELoss() if loss is None else loss
+        self.protocol = named_protocol(protocol, shave, ssim)
+        if channels == "y" and self.protocol.channels != "y":
+            raise ValueError(f"protocol={protocol} scores RGB, which channels=y does not restore: use per_image")
+        if isinstance(self.loss, PyramidLoss) and not hasattr(network, "levels"):
+            raise ValueError(f"loss={type(self.loss).__name__} wants levels, which {type(network).__name__} has not")
+        metrics = self.protocol.metrics()
+        self.score_names = tuple(metrics)
+        self.val_metrics = metrics.clone(prefix="val/")
+        self.test_metrics = metrics.clone(prefix="test/")
+        self.val_input_metrics = metrics.clone(prefix="val/", postfix="_input")
+        self.test_input_metrics = metrics.clone(prefix="test/", postfix="_input")
+        self.scores = BatchScores([], [])
+
+    def default_callbacks(self) -> list[Callback]:
+        """Write results of test and predict."""
+        return [*super().default_callbacks(), RestorationReport(), RestoredImages()]
+
+    def network_input(self, batch: RestorationBatch) -> Tensor:
+        """The middle of what the network sees of the images."""
+        return middle(self.seen(batch.image), _SHOWN)
+
+    def seen(self, image: Tensor) -> Tensor:
+        """What the network sees of RGB images ``[N, 3, H, W]``: themselves, or Y / 255 ``[N, 1, H, W]``."""
+        return rgb_to_y(image, unit_range=True) if self.channels == "y" else image
+
+    def restored(self, image: Tensor, output: Tensor) -> Tensor:
+        """RGB images from what the network gives.
+
+        Args:
+            image: Degraded images, ``[N, 3, H, W]``.
+            output: What the network makes of what it sees of them.
+
+        Returns:
+            ``[N, 3, H, W]``, in [0, 1].
+        """
+        return (with_y(image, output) if self.channels == "y" else output).clamp(0, 1)
+
+    def step(self, batch: RestorationBatch, stage: Stage) -> StepOutput:
+        """Loss and scores of a batch; the prediction, in evaluation, is the restored RGB images."""
+        image, target = self.seen(batch.image), self.seen(batch.target)
+        if stage == "train":
+            return self.trained(image, target)
+        output = _checked(self.on_whole_images(image), image)
+        self._score(output, target, batch, stage)
+        return StepOutput(self.compared(output, target), self.restored(batch.image, output))
+
+    def trained(self, image: Tensor, target: Tensor) -> StepOutput:
+        """One step of training.
+
+        Args:
+            image: What the network sees of degraded images, ``[N, C, H, W]``.
+            target: The same of clean ones.
+
+        Returns:
+            Loss, and what the network makes of the images.
+        """
+        if isinstance(self.loss, PyramidLoss):
+            levels = [level.float() for level in self.network.levels(image)]  # type: ignore[operator]
+            return StepOutput(self.compared(levels, target), collapse_pyramid(levels).detach())
+        output = _checked(self.network(image), image)
+        return StepOutput(self.compared(output, target), output.detach())
+
+    def compared(self, output: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:
+        """Loss of what the network gives, outside autocast."""
+        with torch.autocast(target.device.type, enabled=False):
+            loss: Tensor = self.loss(output, target.float())
+        return loss
+
+    def _score(self, output: Tensor, target: Tensor, batch: RestorationBatch, stage: Stage) -> None:
+        self.scores = BatchScores(self.protocol.score(output, target), self.protocol.score(batch.image, batch.target))
+        for scores, name in zip(self.scores, ("metrics", "input_metrics"), strict=True):
+            metrics: MetricCollection = getattr(self, f"{stage}_{name}")
+            metrics.update(scores)
+            on_bar = stage == "val" and scores is self.scores.restored
+            self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=on_bar, batch_size=len(batch.id))
+
+    def summary(self, stage: Stage) -> str:
+        """Scores of the evaluation that has just ended, and how they were taken, for people."""
+        logged = self.trainer.callback_metrics
+        scores = (
+            f"{stage}/{name} {logged[f'{stage}/{name}']:.4f} (input {logged[f'{stage}/{name}_input']:.4f})"
+            for name in self.score_names
+        )
+        return f"{', '.join(scores)}: {self.protocol.describe()}"
+
+    def on_validation_end(self) -> None:
+        """Say how well it went."""
+        if not self.trainer.sanity_checking:
+            rank_zero_info(self.summary("val"))
+
+    def on_test_end(self) -> None:
+        """Say how well it went."""
+        rank_zero_info(self.summary("test"))
+
+    def pictures(self, batch: RestorationBatch, prediction: Tensor) -> Iterable[tuple[str, Tensor]]:
+        """Middle of each image as it came, restored, and clean, with PSNR of the whole image; and the error."""
+        for i, name in enumerate(batch.id):
+            image, restored, target = (middle(images[i], _SHOWN) for images in (batch.image, prediction, batch.target))
+            came, became = (sum(s.psnr for s in scores[i]) / len(scores[i]) for scores in reversed(self.scores))
+            panels = [
+                (f"input {came:.2f} dB", grey(image, 0, 1)),
+                (f"output {became:.2f} dB", grey(restored, 0, 1)),
+                ("target", grey(target, 0, 1)),
+            ]
+            yield name, row([*panels, *self.maps(image, restored, target)])
+
+    def maps(self, image: Tensor, restored: Tensor, target: Tensor) -> list[tuple[str, Tensor]]:
+        """Maps that a picture of an image shows beside it: where it differs from its target, and by how much.
+
+        Args:
+            image: Part of a degraded image, RGB ``[3, h, w]``.
+            restored: The same part restored.
+            target: The same part of the clean image.
+
+        Returns:
+            Title and RGB picture, uint8 ``[3, h, w]``, each.
+        """
+        error = (self.seen(restored) - self.seen(target)).abs().mean(dim=0)
+        return [(f"|error|, 0 to {_LARGEST_ERROR:g}", heat(error, 0, _LARGEST_ERROR))]
+
+    def predict_step(self, batch: DegradedBatch, batch_idx: int) -> Tensor:
+        """Restored images, RGB, float32 ``[N, 3, H, W]`` in [0, 1]."""
+        image = self.seen(batch.image)
+        return self.restored(batch.image, _checked(self.on_whole_images(image), image))
+
+
+def with_y(image: Tensor, y: Tensor) -> Tensor:
+    """Give RGB images another Y; Cb and Cr stay what they are.
+
+    Of a number that is added to R, G and B alike, Cb and Cr, whose weights add up to nothing, take no notice.
+
+    Args:
+        image: RGB, ``[N, 3, H, W]`` in [0, 1].
+        y: Y / 255, ``[N, 1, H, W]``.
+
+    Returns:
+        RGB, ``[N, 3, H, W]``; may leave [0, 1].
+    """
+    return image + (y - rgb_to_y(image, unit_range=True)) / _Y_RANGE
+
+
+def _checked(output: Tensor, image: Tensor) -> Tensor:
+    if output.shape != image.shape:
+        raise ValueError(
+            f"network must give images of the shape it is given, {list(image.shape)}, got {list(output.shape)}"
+        )
+    return output.float()

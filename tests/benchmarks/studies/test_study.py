@@ -1,0 +1,105 @@
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from acda.models import AdResNet
+from benchmarks.studies import compare, study
+from benchmarks.studies.convolutions import ACDA_WIDTH, candidate, network
+from benchmarks.studies.matching import CONVOLUTIONS, matched_width, parameters
+
+# Stands for cli.py: its error is the seed's square plus what --offset says, and it fails where told to.
+PROGRAM = """
+import csv, pathlib, sys
+options = dict(argument.lstrip("-").split("=", 1) for argument in sys.argv[2:])
+if options.get("fail") == sys.argv[1]:
+    sys.exit("no such thing")
+folder = pathlib.Path(options["trainer.default_root_dir"], "version_0", sys.argv[1])
+folder.mkdir(parents=True)
+error = int(options["seed_everything"]) ** 2 + float(options.get("offset", 0))
+(folder / "metrics.csv").write_text(f"test/error,config\\n,\\n{error},{options['config']}\\n")
+"""
+
+
+@pytest.fixture
+def _program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cli.py").write_text(PROGRAM)
+    monkeypatch.setattr(study, "ROOT", tmp_path)
+
+
+@pytest.mark.usefixtures("_program")
+def test_comparison_gives_each_run_and_the_mean_over_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = tmp_path / "rows.csv"
+    compare.main(["a.yaml", "b.yaml", "--metric=test/error", f"--csv={result}", "--jobs=2", "--offset=10"])
+    with result.open() as file:
+        written = list(csv.DictReader(file))
+    assert all(row["torch"] == torch.__version__ and row["fit_seconds"] for row in written)
+    rows = [(row["config"], row["seed"], float(row["test/error"])) for row in written]
+    assert rows == [(config, str(seed), seed**2 + 10) for seed in range(3) for config in ("a.yaml", "b.yaml")]
+    # 10, 11 and 14 have mean 35 / 3 and standard deviation √(13 / 3)
+    assert capsys.readouterr().out.endswith("a.yaml  test/error 11.667 ± 2.08\nb.yaml  test/error 11.667 ± 2.08\n")
+
+
+@pytest.mark.usefixtures("_program")
+def test_a_run_that_fails_ends_the_study_with_its_output() -> None:
+    with pytest.raises(SystemExit, match="no such thing"):
+        compare.main(["a.yaml", "--metric=test/error", "--seeds=1", "--fail=test"])
+
+
+@pytest.mark.usefixtures("_program")
+def test_a_study_may_look_at_the_finished_run(tmp_path: Path) -> None:
+    options = study.parser("x", None).parse_args(["--seeds=1", f"--keep={tmp_path / 'kept'}"])
+    candidates = [
+        study.Candidate("a.yaml", {"network": name}, ["test/error"], [f"--offset={name}"]) for name in ("1", "2")
+    ]
+    rows = study.run(candidates, options, [], lambda _, run: {"folders": len(list(run.iterdir()))})
+    assert [(row["network"], row["test/error"], row["folders"]) for row in rows] == [
+        ("1", 1.0, 2),
+        ("2", 2.0, 2),
+    ]
+    assert (tmp_path / "kept" / "1_0" / "version_0").is_dir()
+
+
+@pytest.mark.usefixtures("_program")
+def test_a_study_that_was_interrupted_repeats_no_finished_run(tmp_path: Path) -> None:
+    options = study.parser("x", None).parse_args(["--seeds=2", f"--keep={tmp_path}"])
+    candidates = [study.Candidate("a.yaml", {"network": name}, ["test/error"]) for name in ("one", "two")]
+
+    def finish(tried: study.Candidate, run: Path) -> dict[str, float]:
+        if tried.facts["network"] == "two" and broken:
+            raise RuntimeError("interrupted")
+        return {"began": run.stat().st_mtime_ns}
+
+    broken = True
+    with pytest.raises(RuntimeError, match="interrupted"):
+        study.run(candidates, options, [], finish)
+    began = {path: path.stat().st_mtime_ns for path in tmp_path.glob("?_?/version_0")}
+    assert {"0_0", "1_0"} <= {path.parent.name for path in began}
+    broken = False
+    rows = study.run(candidates, options, [], finish)
+    assert [(row["network"], row["seed"], row["test/error"]) for row in rows] == [
+        (name, seed, float(seed)) for seed in (0, 1) for name in ("one", "two")
+    ]
+    assert all(path.stat().st_mtime_ns == time for path, time in began.items())
+
+
+def test_width_is_that_of_the_nearest_number_of_parameters() -> None:
+    assert matched_width(lambda width: nn.Linear(width, 10, bias=False), 74, range(1, 100)) == 7
+    assert matched_width(lambda width: nn.Linear(width, 10, bias=False), 5000, range(1, 100)) == 99
+
+
+@pytest.mark.parametrize("name", [name for name in CONVOLUTIONS if name != "DFN"])
+def test_networks_that_are_compared_have_about_as_many_parameters(name: str) -> None:
+    """DFN's steps from one width to the next are too large for that."""
+    made = candidate("textures", name)
+    aim = parameters(lambda: network("ACDA", ACDA_WIDTH, 4))
+    assert made.facts["parameters"] == pytest.approx(aim, rel=0.05)
+    assert any(argument.endswith(f"conv={CONVOLUTIONS[name].path}") for argument in made.arguments)
+
+
+def test_parameters_are_counted_without_memory() -> None:
+    assert parameters(lambda: nn.Linear(100_000, 10_000_000, bias=False)) == 10**12
+    assert parameters(lambda: AdResNet(10)) == sum(p.numel() for p in AdResNet(10).parameters())
+    assert torch.get_default_device().type == "cpu"

@@ -1,0 +1,126 @@
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tifffile
+from PIL import Image, ImageOps
+
+from datamodules import DataError
+from datamodules.files.precise_readers import read_precise
+from tests.support.image_files import ImageFiles
+
+DEEP = {"grey16.png", "grey16.tif", "grey32.tif", "rgb16.png"}
+GREY = {"grey.png", "black_white.png", "grey16.png", "grey16.tif", "grey32.tif", "grey_alpha.png", "grey.jpeg"}
+PNG_COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}  # by the number of channels
+
+Deep = npt.NDArray[np.uint16]
+
+
+def write_png(path: Path, values: Deep, orientation: int | None = None) -> None:
+    """A PNG of 16 bits a channel as its specification has it: 1 to 4 channels, the last of 2 or 4 is alpha."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width, channels = values.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, PNG_COLOUR[channels], 0, 0, 0)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    noted = chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")) if orientation else b""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + noted
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+def deep_image(channels: int, height: int = 10, width: int = 14) -> Deep:
+    return np.random.RandomState(channels).randint(0, 65536, (height, width, channels)).astype(np.uint16)
+
+
+def upright(values: Deep, orientation: int) -> Deep:
+    """What Pillow makes of an orientation, by turning the pixels' numbers."""
+    height, width, channels = values.shape
+    numbers = Image.fromarray(np.arange(height * width, dtype=np.int32).reshape(height, width))
+    numbers.getexif()[0x0112] = orientation
+    return values.reshape(-1, channels)[np.asarray(ImageOps.exif_transpose(numbers))]
+
+
+def test_every_kind_keeps_its_bits(odd_images: ImageFiles) -> None:
+    folder, expected = odd_images
+    assert expected.keys() >= DEEP | GREY
+    for name, pixels in expected.items():
+        image = read_precise(folder / name)
+        assert (image.pixels.dtype, image.pixels.shape) == (np.uint16 if name in DEEP else np.uint8, pixels.shape), name
+        assert image.grey == (name in GREY), name
+        values = image.pixels >> 8 if name in DEEP else image.pixels
+        tolerance = 3 if name.endswith(("jpg", "jpeg")) else 0
+        np.testing.assert_allclose(values.astype(int), pixels.astype(int), atol=tolerance, err_msg=name)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("orientation", [None, *range(1, 9)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_all_16_bits_are_kept_and_turned(tmp_path: Path, suffix: str, orientation: int | None, channels: int) -> None:
+    values, path = deep_image(channels), tmp_path / f"image.{suffix}"
+    if suffix == "png":
+        write_png(path, values, orientation)
+    else:
+        tags = [(274, "H", 1, orientation, True)] if orientation else []
+        kind = "rgb" if channels == 3 else "minisblack"
+        tifffile.imwrite(path, values.squeeze(), photometric=kind, extratags=tags, compression="zlib")
+    image = read_precise(path)
+    assert image.grey == (channels == 1)
+    assert image.pixels.dtype == np.uint16
+    np.testing.assert_array_equal(image.pixels, np.broadcast_to(upright(values, orientation or 1), image.pixels.shape))
+
+
+@pytest.mark.parametrize("orientation", [None, 6])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_16_bit_transparency_is_laid_onto_white(tmp_path: Path, channels: int, orientation: int | None) -> None:
+    values = deep_image(channels)
+    values[0, :2, -1] = 0, 65535
+    write_png(tmp_path / "image.png", values, orientation)
+    image = read_precise(tmp_path / "image.png")
+    opacity = values[..., -1:] / 65535
+    expected = np.rint(values[..., :-1] * opacity + 65535 * (1 - opacity)).astype(np.uint16)
+    assert (expected[0, 0] == 65535).all()
+    assert (expected[0, 1] == values[0, 1, :-1]).all()
+    assert image.grey == (channels == 2)
+    np.testing.assert_array_equal(
+        image.pixels, np.broadcast_to(upright(expected, orientation or 1), image.pixels.shape)
+    )
+
+
+@pytest.mark.parametrize("kind", ["rgb16.png", "rgb16.tif", "grey16.png", "rgb.png"])
+def test_truncated_image_is_named(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / kind
+    values = deep_image(1 if kind.startswith("grey") else 3, 60, 80).squeeze()
+    cv2.imwrite(str(path), values if "16" in kind else (values >> 8).astype(np.uint8))
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(DataError, match=rf"{kind}' cannot be read as an image: .* Replace or remove the file"):
+        read_precise(path)
+
+
+def test_what_is_no_image_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("no image")
+    tifffile.imwrite(tmp_path / "floats.tif", np.zeros((4, 5), np.float32))
+    tifffile.imwrite(tmp_path / "large.tif", np.full((4, 5), 65536, np.int32))
+    reasons = {
+        "empty.png": "it is empty",
+        "text.png": "its format is none that is known",
+        "floats.tif": "it holds floating point numbers, whose range is not known",
+        "large.tif": "it holds 32-bit numbers, whose range is not known",
+        "absent.png": "No such file or directory",
+    }
+    for name, reason in reasons.items():
+        with pytest.raises(DataError, match=rf"/{name}' cannot be read as an image: {reason}\. Replace or remove"):
+            read_precise(tmp_path / name)

@@ -1,0 +1,52 @@
+"""Photographs, dots and maps laid over them."""
+
+import pytest
+import torch
+from torchvision.transforms.v2.functional import normalize
+
+from lit_modules.output.pictures import dots, over_image, overlay, photograph
+
+
+def normalised(image: torch.Tensor) -> torch.Tensor:
+    return normalize(image, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+
+
+def test_photographs_are_shown_in_their_own_colours() -> None:
+    pixels = torch.randint(0, 256, (3, 20, 30), dtype=torch.uint8)
+    assert torch.equal(photograph(normalised(pixels / 255), max_height=20), pixels)
+
+
+def test_high_photographs_are_reduced() -> None:
+    picture = photograph(normalised(torch.full((3, 90, 60), 0.2)), max_height=30)
+    assert picture.shape == (3, 30, 20)
+    assert (picture == 51).all()
+
+
+@pytest.mark.parametrize("shown", [(48, 64), (47, 61), (24, 31), (12, 16)])
+def test_map_lies_over_the_part_of_the_image_it_was_made_of(shown: tuple[int, int]) -> None:
+    """The image has 47×61 pixels, the map 12×16 cells of 4; the largest one is centred at pixel 29.5, 41.5."""
+    cells = torch.zeros(12, 16)
+    cells[7, 10] = 1
+    values = over_image(cells, 4, (47, 61), torch.zeros(3, *shown))
+    assert values.shape == shown
+    mass = values / values.sum()
+    y, x = ((torch.arange(n) + 0.5) * side / n - 0.5 for n, side in zip(shown, (47, 61), strict=True))
+    assert (mass.sum(1) * y).sum().item() == pytest.approx(29.5, abs=1)
+    assert (mass.sum(0) * x).sum().item() == pytest.approx(41.5, abs=1)
+
+
+def test_picture_shows_through_where_the_map_is_zero() -> None:
+    picture = torch.randint(0, 256, (3, 10, 10), dtype=torch.uint8)
+    values = torch.zeros(10, 10)
+    values[2, 3] = 5
+    laid = overlay(picture, values)
+    assert (laid != picture).any(0).nonzero().tolist() == [[2, 3]]
+    assert torch.equal(overlay(picture, torch.zeros(10, 10)), picture)
+
+
+def test_dots_mark_points_given_as_x_and_y() -> None:
+    marked = dots(torch.zeros(3, 20, 30, dtype=torch.uint8), torch.tensor([[25.0, 4.0]]))
+    rows, columns = marked[0].nonzero().T
+    assert rows.float().mean() == 4
+    assert columns.float().mean() == 25
+    assert dots(torch.zeros(3, 4, 4, dtype=torch.uint8), torch.zeros(0, 2)).sum() == 0

@@ -1,0 +1,36 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from lit_modules.output.row_writer import write_csv
+from lit_modules.output.whole_file import naming, whole_file
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_what_fails_leaves_the_previous_file_and_nothing_else(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("first")
+    with pytest.raises(type(error)), whole_file(path) as unfinished:
+        unfinished.write_text("seco")
+        raise error
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"No space .*file\.txt"), whole_file(tmp_path / "file.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OSError, match="another"), naming(tmp_path / "file.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device", "another")
+
+
+def test_only_a_file_is_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(FileExistsError, match=name):
+            write_csv(tmp_path / name, ["id"], [])
+    assert (tmp_path / "pipe").is_fifo()
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "folder"}
