@@ -5,7 +5,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,6 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule
 from torch import Tensor, nn
-
-from tests.cli.programs import ROOT
 
 FATE = ("deleted", "cut off")
 
@@ -138,17 +135,6 @@ class LimitFiles(Accident):
 def accident(kind: str, /, **arguments: object) -> str:
     """The command line's argument for an accident of this module."""
     return f"--trainer.callbacks+={{class_path: tests.cli.accidents.{kind}, init_args: {arguments}}}"
-
-
-def limited(size: int, *args: object) -> subprocess.CompletedProcess[str]:
-    """Runs ``python cli.py <args>``, with no file larger than a number of bytes from the beginning."""
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-    command = [sys.executable, str(ROOT / "cli.py"), *map(str, args)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, preexec_fn=limit)
 
 
 class Brightness(LightningModule):

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.cli.accidents import FATE, accident, limited
+from tests.cli.accidents import FATE, accident
 from tests.cli.conftest import contents
-from tests.cli.programs import program
+from tests.cli.programs import limited, program
 from tests.support.crowd_files import write_shanghaitech
 from tests.support.image_files import write_imagenet
 from tests.support.restoration_files import write_realsr, write_sidd

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.cli.accidents import accident, limited
+from tests.cli.accidents import accident
 from tests.cli.conftest import contents
-from tests.cli.programs import CONFIGS, program
+from tests.cli.programs import CONFIGS, limited, program
 from tests.cli.test_data_faults import TASK, error_of
 from tests.support.restoration_files import write_sidd
 

@@ -3,8 +3,7 @@
 import csv
 import os
 import signal
-import subprocess
-import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import torch
 
 from tests.cli.accidents import accident
 from tests.cli.conftest import Refuse, contents, run
-from tests.cli.programs import CONFIGS, ROOT, program
+from tests.cli.programs import CONFIGS, program, started
 
 BOTH = ("--trainer.devices=2", "--trainer.strategy=ddp")
 EMA = ("--config", CONFIGS / "trainer" / "ema.yaml")
@@ -219,26 +218,23 @@ def test_what_stops_the_writing_of_a_checkpoint_leaves_the_one_before(kill: bool
 # One folder, one training
 
 
-def started(*args: object) -> subprocess.Popen[str]:
-    """A training that goes on beside the test."""
-    command = [sys.executable, str(ROOT / "cli.py"), *map(str, args)]
-    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}, text=True)
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def test_a_second_training_is_kept_out_of_a_folder_in_use(refuse: Refuse) -> None:
     pause = accident("SendSignal", name="SIGSTOP", batch=5)
     first = started("fit", "--config", "toy.yaml", pause)
     try:
-        _, status = os.waitpid(first.pid, os.WUNTRACED)
-        assert os.WIFSTOPPED(status)
+        while not is_stopped(first.pid):
+            time.sleep(0.01)
         before = contents(Path("runs"))
         assert "in use by another training" in refuse("fit", "--config", "toy.yaml", "--ckpt_path=last")[0]
         assert contents(Path("runs")) == before
-        os.kill(first.pid, signal.SIGCONT)
-        first.communicate(timeout=120)
-        assert first.returncode == 0
     finally:
-        first.kill()
+        os.kill(first.pid, signal.SIGCONT)
+        ended = first.wait(120)
+    assert ended.returncode == 0
     run("fit", "--config", "toy.yaml", "--ckpt_path=last", "--trainer.max_epochs=4")
     assert last("runs/toy")["global_step"] == 16
 
@@ -246,7 +242,6 @@ def test_a_second_training_is_kept_out_of_a_folder_in_use(refuse: Refuse) -> Non
 def test_two_trainings_started_together_have_folders_of_their_own() -> None:
     both = [started("fit", "--config", "toy.yaml", f"--seed_everything={seed}") for seed in (1, 2)]
     for process in both:
-        process.communicate(timeout=120)
-        assert process.returncode == 0
+        assert process.wait(120).returncode == 0
     assert {path.name for path in Path("runs/toy").iterdir()} == {"version_0", "version_1"}
     assert all(load(path)["global_step"] == 12 for path in Path("runs/toy").glob("*/checkpoints/last.ckpt"))

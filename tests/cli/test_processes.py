@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.cli.conftest import run
-from tests.cli.programs import CONFIGS, in_two_processes, program
+from tests.cli.programs import CONFIGS, fresh_program, in_two_processes, program
 from tests.support.image_files import write_images
 from tests.support.restoration_files import write_realsr, write_sidd
 
@@ -23,7 +23,7 @@ def rows(path: Path) -> list[Row]:
 
 
 def test_the_exit_code_tells_of_a_mistake() -> None:
-    ended = program("fit", "--config", "toy.yaml", "--trainer.max_epoch=1")
+    ended = fresh_program("fit", "--config", "toy.yaml", "--trainer.max_epoch=1")
     assert ended.returncode == 2
     assert "trainer.max_epochs" in ended.stderr
     assert len(ended.stderr.strip().splitlines()) <= 6
