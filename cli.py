@@ -10,7 +10,7 @@ import datamodules  # noqa: F401
 import lit_modules  # noqa: F401
 from datamodules.errors import DataError
 from lit_modules.cli import CLI, UsageError
-from lit_modules.cli.faults import explain, quiet_tensorboard
+from lit_modules.cli.faults import explain, leave_workers_alone, quiet_tensorboard
 from lit_modules.errors import Interrupted, TrainingError
 
 
@@ -27,10 +27,12 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         CLI(args)
     except Interrupted as stopped:
+        leave_workers_alone()
         if str(stopped):
             print(stopped, file=sys.stderr)
         sys.exit(stopped.exit_code)
     except Exception as error:
+        leave_workers_alone()
         text = str(error) if isinstance(error, UsageError | DataError | TrainingError) else explain(error)
         if text is None or os.environ.get("ACDA_DEBUG") == "1":
             raise

@@ -55,7 +55,7 @@ SMALL: dict[str, tuple[str, dict[str, object]]] = {
         {"total_batch_size": 4, "num_workers": 0, "resize_size": 72, "crop_size": 64},
     ),
     "ShanghaiTechDataModule": ("shanghaitech", CROWD),
-    "UCFQNRFDataModule": ("ucf_qnrf", CROWD),
+    "UCFQNRFDataModule": ("ucf_qnrf", {**CROWD, "resize": "fit_1024"}),  # theirs makes small images large
     "SyntheticCrowdDataModule": (
         "synthetic_crowd",
         {**CROWD, "num_train": 6, "num_test": 3, "height": 96, "width": 128, "max_heads": 30},
@@ -81,7 +81,18 @@ def data_arguments(config: dict, data_dir: Path, own_images: tuple[Path, set[str
     return arguments
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+# One for each data set and task is run at once, those that differ from it in the network or the split are slow tests.
+QUICK = {
+    *("toy/acda.yaml", "digits/lenet.yaml", "textures/ad_resnet.yaml", "cifar10/lenet_acda.yaml"),
+    *("cifar100/lenet.yaml", "imagenet/ad_resnet_s.yaml", "crowd/synthetic_conv2d.yaml"),
+    *("crowd/shanghaitech_a_ad_resnet_s_conv2d.yaml"),
+    *("realsr/vdsr.yaml", "sidd/dncnn.yaml", "sidd/vdn.yaml", "sample_photos/denoising_conv2d.yaml"),
+}
+
+
+@pytest.mark.parametrize(
+    "experiment", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in EXPERIMENTS]
+)
 def test_experiment_fits_tests_and_predicts(
     experiment: str, data_dir: Path, own_images: tuple[Path, set[str]], tmp_path: Path
 ) -> None:
@@ -158,6 +169,7 @@ CHECKS = {
 }
 
 
+@pytest.mark.slow
 def test_imagenet_as_published_gives_what_class_folders_give(
     data_dir: Path, own_images: tuple[Path, set[str]], tmp_path: Path
 ) -> None:

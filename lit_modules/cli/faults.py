@@ -2,6 +2,7 @@
 
 import errno
 import re
+import signal
 import threading
 from collections.abc import Iterator
 from traceback import walk_tb
@@ -30,6 +31,16 @@ def explain(error: BaseException) -> str | None:
         A text to be shown instead of a traceback, or None for everything else.
     """
     return next((text for cause in _chain(error) if (text := _explain(cause))), None)
+
+
+def leave_workers_alone() -> None:
+    """Take no more notice of loaders' processes that die, once the program ends.
+
+    PyTorch raises an error in whatever is run when the signal for it arrives: after the first error, which was told,
+    another one would be a traceback from the end of the program.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def quiet_tensorboard(raised: threading.ExceptHookArgs) -> None:

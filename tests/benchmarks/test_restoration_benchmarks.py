@@ -41,6 +41,7 @@ def test_patches_are_the_same_however_they_are_read(tmp_path: Path, capsys: pyte
     assert "patches/s" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_memory_of_tiles_is_measured(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     large_images.main(["--height=128", "--width=192", "--tile", "0", "32", f"--csv={path}"])

@@ -1,5 +1,6 @@
 """What goes wrong on purpose, at a batch that is named, and a task for any images that it may happen to."""
 
+import atexit
 import os
 import resource
 import shutil
@@ -62,13 +63,38 @@ class LoseFiles(Accident):
 
 
 class KillWorkers(Accident):
-    """Processes that load data are killed, as a machine does that is out of memory."""
+    """Processes that load data are killed, as a machine does that is out of memory.
+
+    Args:
+        batch: See :class:`Accident`.
+        in_turn: Whether only one is, which cuts Lightning's own ending short, and the others die at the very end of the
+            program, as they may on a busy machine.
+    """
+
+    def __init__(self, batch: int, in_turn: bool = False) -> None:
+        super().__init__(batch)
+        self.later: list[int] = []
+        self.in_turn = in_turn
 
     def happen(self, trainer: Any) -> None:
-        workers = active_children()
+        workers = [worker.pid or 0 for worker in active_children()]
         assert workers
+        if self.in_turn:
+            workers, self.later = workers[:1], workers[1:]
+            assert self.later
         for worker in workers:
-            os.kill(worker.pid or 0, signal.SIGKILL)
+            os.kill(worker, signal.SIGKILL)
+
+    def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
+        if self.in_turn:
+            atexit.register(_kill, self.later)
+            raise exception
+
+
+def _kill(workers: list[int]) -> None:
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+        os.waitid(os.P_PID, worker, os.WEXITED | os.WNOWAIT)
 
 
 class SendSignal(Accident):

@@ -167,6 +167,12 @@ def test_a_killed_worker_ends_the_run(stage: str) -> None:
     assert ended.stderr.count("error: ") == 1
 
 
+def test_workers_that_die_while_the_run_ends_add_nothing_to_its_message() -> None:
+    arguments = data_arguments("crowd", workers=1)
+    ended = program("fit", *TASK, *arguments, "--trainer.max_epochs=3", accident("KillWorkers", batch=1, in_turn=True))
+    assert "process that loads data" in error_of(ended)
+
+
 def test_a_worker_without_shared_memory_ends_the_run() -> None:
     """The limit holds for memory that processes share, too: two images of 128 × 128 are 98,304 bytes."""
     arguments = [*data_arguments("imagenet", workers=1), "--data.crop_size=128", "--data.resize_size=128"]

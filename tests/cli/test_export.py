@@ -99,14 +99,14 @@ def variational() -> nn.Module:
 @pytest.mark.parametrize("format", ["torch_export", "onnx"])
 @pytest.mark.parametrize("make", [
     pytest.param(partial(AdResNet, 5, **TINY), id="AdResNet"),
-    comparators,
-    counter,
+    pytest.param(comparators, marks=pytest.mark.slow),
+    pytest.param(counter, marks=pytest.mark.slow),
     pytest.param(partial(Restorer, conv=nn.Conv2d, width=1, inner_width=4, depth=1), id="Restorer"),
-    pytest.param(partial(models.LPKPN, 1, width=16, depth=1), id="LPKPN"),
+    pytest.param(partial(models.LPKPN, 1, width=16, depth=1), id="LPKPN", marks=pytest.mark.slow),
     pytest.param(partial(models.VDSR, width=2, depth=3), id="VDSR"),
     pytest.param(partial(models.SRResNet, width=2, depth=1), id="SRResNet"),
     pytest.param(partial(models.DnCNN, width=2, depth=3), id="DnCNN"),
-    variational,
+    pytest.param(variational, marks=pytest.mark.slow),
     pytest.param(partial(models.SingleLayer, ACDAConv2d), id="SingleLayer"),
 ])  # fmt: skip
 def test_every_network_at_any_size(make: Callable[[], nn.Module], format: Format, tmp_path: Path) -> None:
@@ -141,6 +141,7 @@ TASKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", TASKS)
 def test_every_task(experiment: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_realsr(tmp_path / "realsr", scales=(4,))

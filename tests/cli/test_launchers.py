@@ -20,6 +20,7 @@ def comment(preset: str) -> str:
     return "\n".join(line.removeprefix("#") for line in lines if line.startswith("#"))
 
 
+@pytest.mark.slow
 def test_torchrun_makes_one_run() -> None:
     ended = torchrun("fit", "--config", "toy.yaml", "--trainer.max_epochs=1", "--trainer.devices=2")
     assert ended.returncode == 0, ended.stderr
@@ -29,6 +30,7 @@ def test_torchrun_makes_one_run() -> None:
     assert len(list(folder.glob("events.out.tfevents*"))) == 1
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_with_batches_twice_as_large() -> None:
     """Both end with the same weights; and one process ends with those, but for rounding."""
     arguments: list[object] = ["fit", "--config", CONFIGS / "digits/lenet.yaml", "--trainer.accelerator=cpu"]
@@ -48,6 +50,7 @@ def test_two_processes_train_as_one_with_batches_twice_as_large() -> None:
         assert (shared[name] - weight).abs().max() < 1e-3 * moved, name
 
 
+@pytest.mark.slow
 def test_the_ddp_preset_runs_on_the_cpu_as_it_says() -> None:
     options = re.findall(r"--trainer\.\S+", comment("ddp"))
     assert "--trainer.devices=2" in options
@@ -77,6 +80,7 @@ ON_ONE_CPU = ("--config", CONFIGS / "trainer/slurm.yaml", "--trainer.accelerator
 ON_ONE_CPU += ("--trainer.num_nodes=1", "--trainer.sync_batchnorm=false", "--trainer.precision=32-true")
 
 
+@pytest.mark.slow
 def test_a_job_whose_time_is_up_is_requeued_and_goes_on(job: Path) -> None:
     """In the same folder, with the steps that were left."""
     arguments = ("fit", "--config", "toy.yaml", *ON_ONE_CPU, "--trainer.max_epochs=2")

@@ -89,6 +89,7 @@ class OneProcess(nn.Module):
         return self.broken(self.layer(image.flatten(1)))
 
 
+@pytest.mark.slow
 def test_all_processes_stop_together() -> None:
     config = yaml.safe_load((CONFIGS / "digits" / "lenet.yaml").read_text())
     config["model"]["init_args"]["network"] = f"{__name__}.OneProcess"

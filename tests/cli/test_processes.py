@@ -14,6 +14,8 @@ from tests.cli.programs import CONFIGS, fresh_program, in_two_processes, program
 from tests.support.image_files import write_images
 from tests.support.restoration_files import write_realsr, write_sidd
 
+pytestmark = pytest.mark.slow
+
 Row = dict[str, str]
 
 

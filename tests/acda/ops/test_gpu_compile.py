@@ -12,6 +12,7 @@ pytest.importorskip("triton")
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.slow
 def test_kernels_fit_compute_capability_9(tmp_path: Path) -> None:
     """In a process of its own: here Triton may interpret kernels."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}

@@ -17,6 +17,7 @@ from tests.benchmarks import rows_of
 SETUP = Setup("ad_resnet_s", 4, 8, torch.float32, "cpu")
 
 
+@pytest.mark.slow
 def test_rows_and_ratios(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "rows.csv"
     scaling.main(["--batch", "4", "--size", "64", "--rounds", "2", "--csv", str(path)])
