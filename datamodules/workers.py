@@ -1,8 +1,12 @@
-"""Signals in the processes that load data."""
+"""What the processes that load data leave to the main one: signals, and what to say of its end."""
 
 import os
 import signal
+import sys
+from multiprocessing import resource_sharer
 from threading import Thread
+from traceback import walk_tb
+from types import TracebackType
 
 
 def leave_signals_to_the_main_process(worker: int) -> None:
@@ -14,6 +18,7 @@ def leave_signals_to_the_main_process(worker: int) -> None:
     Args:
         worker: Number of the process in its loader, as ``worker_init_fn`` gets it.
     """
+    sys.excepthook = _say_what_is_of_this_process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if not hasattr(signal, "sigwaitinfo"):  # not on Linux
         return
@@ -26,3 +31,12 @@ def _end_with_the_main_process() -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
         pass
     os._exit(0)
+
+
+def _say_what_is_of_this_process(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """Print an uncaught error, unless it is that the main process went away while it was handed a batch."""
+    handing_over = any(frame.f_code.co_filename == resource_sharer.__file__ for frame, _ in walk_tb(traceback))
+    if not (handing_over and issubclass(kind, ConnectionError | EOFError)):
+        sys.__excepthook__(kind, error, traceback)
