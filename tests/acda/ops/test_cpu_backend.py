@@ -198,7 +198,7 @@ def _run_in_a_new_process(**environment: str) -> subprocess.CompletedProcess[str
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=300,
     )
 
 

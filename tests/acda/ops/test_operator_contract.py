@@ -130,7 +130,7 @@ def test_runs_in_a_forked_worker_after_the_parent_ran(backend: str) -> None:
     data = _Results(backend)
     torch.set_num_threads(2)
     expected = [data[i] for i in range(2)]
-    loader = DataLoader(data, batch_size=None, num_workers=1, multiprocessing_context="fork", timeout=50)
+    loader = DataLoader(data, batch_size=None, num_workers=1, multiprocessing_context="fork", timeout=300)
     for got, want in zip(loader, expected, strict=True):
         for a, b in zip(got, want, strict=True):
             torch.testing.assert_close(a, b)
