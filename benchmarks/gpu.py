@@ -43,10 +43,12 @@ def parts(folder: Path) -> dict[str, Part]:
 
     def measured(name: str, seconds: int, *arguments: str) -> Part:
         csv = str(folder / f"gpu_{name}.csv")
-        return Part((f"benchmarks.{name}", "--device", "cuda", *arguments, "--csv", csv), seconds)
+        return Part((f"benchmarks.speed.{name}", "--device", "cuda", *arguments, "--csv", csv), seconds)
 
     return {
-        "tests": Part(("pytest", "-q", "tests/acda/test_gpu_backend.py", "tests/acda/test_gpu_compile.py"), 150),
+        "tests": Part(
+            ("pytest", "-q", "tests/acda/ops/test_gpu_backend.py", "tests/acda/ops/test_gpu_compile.py"), 150
+        ),
         "operator": measured("operator", 150),
         "layer": measured("layer", 60),
         "network": measured("network", 90, "--network", "ad_resnet_s", *_TRAINING),

@@ -1,4 +1,4 @@
-"""Makes the pictures of the README, each from networks that it trains on the spot: nothing is downloaded or kept.
+"""Makes the pictures of README and docs, each from networks that it trains on the spot: nothing is downloaded or kept.
 
 ``python -m benchmarks.pictures``
 """

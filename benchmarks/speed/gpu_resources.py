@@ -115,7 +115,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: If Triton is told to interpret kernels, so that there is nothing to compile.
     """
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed.gpu_resources",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--arch", type=int, default=90, help="compute capability without its dot (default 90)")
     parser.add_argument("--csv", type=Path, help="also write the rows here")
     options = parser.parse_args(arguments)

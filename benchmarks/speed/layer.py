@@ -168,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Command line, by default the process's.
     """
-    parser = records.parser("layer", __doc__)
+    parser = records.parser("speed.layer", __doc__)
     parser.add_argument("--shapes", nargs="+", type=Shape.parse, help="NxCxHxWxl; default: those of the operator")
     options = records.parse(parser, arguments)
     rows: list[records.Row] = []

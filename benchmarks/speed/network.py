@@ -219,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Command line, by default the process's.
     """
-    parser = records.parser("network", __doc__)
+    parser = records.parser("speed.network", __doc__)
     parser.add_argument("--network", nargs="+", choices=tuple(NETWORKS), default=tuple(NETWORKS), help="default: all")
     parser.add_argument("--batch", type=int, default=8, help="images in a step (default 8)")
     parser.add_argument("--size", type=int, default=128, help="side of an image in pixels (default 128)")

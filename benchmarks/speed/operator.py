@@ -311,7 +311,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Command line, by default the process's.
     """
-    parser = records.parser("operator", __doc__)
+    parser = records.parser("speed.operator", __doc__)
     parser.add_argument("--shapes", nargs="+", type=Shape.parse, help="NxCxHxWxl; default: those that have targets")
     parser.add_argument("--only", nargs="+", metavar="PATTERN", help='candidates, such as "acda *"; default: MEASURED')
     parser.add_argument("--scaling", nargs="*", type=int, metavar="SIDE", help="C=64, l=7 at growing image sides")

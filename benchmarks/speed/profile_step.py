@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Command line, by default the process's.
     """
-    parser = records.parser("profile_step", __doc__)
+    parser = records.parser("speed.profile_step", __doc__)
     parser.add_argument("--network", choices=tuple(NETWORKS), default="ad_resnet_s", help="default: ad_resnet_s")
     parser.add_argument("--batch", type=int, default=8, help="images in a step (default 8)")
     parser.add_argument("--size", type=int, default=128, help="side of an image in pixels (default 128)")

@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Command line, by default the process's; what is not known here goes to ``fit`` and ``test``.
     """
-    parser = study.parser("compare", __doc__)
+    parser = study.parser("studies.compare", __doc__)
     parser.add_argument("configs", nargs="+", help="experiments to compare")
     parser.add_argument("--metric", action="append", required=True, help="test metric; may be given several times")
     options, further = parser.parse_known_args(arguments)

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Command line, by default the process's; what is not known here goes to ``fit`` and ``test``.
     """
-    parser = study.parser("convolutions", __doc__)
+    parser = study.parser("studies.convolutions", __doc__)
     parser.add_argument("--data", nargs="+", choices=tuple(CONFIGS), default=tuple(CONFIGS), help="default: all")
     parser.add_argument("--only", nargs="+", choices=tuple(CONVOLUTIONS), default=tuple(CONVOLUTIONS))
     options, further = parser.parse_known_args(arguments)

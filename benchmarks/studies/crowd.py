@@ -123,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Command line, by default the process's; what is not known here goes to ``fit`` and ``test``.
     """
-    parser = study.parser("crowd", __doc__)
+    parser = study.parser("studies.crowd", __doc__)
     parser.add_argument("--only", nargs="+", choices=tuple(CONFIGS), default=tuple(CONFIGS))
     options, further = parser.parse_known_args(arguments)
     study.run([candidate(name) for name in options.only], options, further, figure_7)

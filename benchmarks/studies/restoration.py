@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Command line, by default the process's; what is not known here goes to ``fit`` and ``test``.
     """
-    parser = study.parser("restoration", __doc__)
+    parser = study.parser("studies.restoration", __doc__)
     parser.add_argument("--task", nargs="+", choices=tuple(TASKS), default=tuple(TASKS), help="default: both")
     parser.add_argument("--only", nargs="+", choices=tuple(NETWORKS), default=tuple(NETWORKS), help="default: all")
     options, further = parser.parse_known_args(arguments)
