@@ -13,7 +13,7 @@ from acda.models import LeNet
 from datamodules import DigitsDataModule
 from lit_modules import ClassificationTask
 from lit_modules.callbacks import CoefficientMaps, PictureLogger
-from lit_modules.output.row_writer import RowWriter, write_csv
+from lit_modules.output import RowWriter, write_csv
 
 
 def logged_images(folder: Path) -> set[str]:

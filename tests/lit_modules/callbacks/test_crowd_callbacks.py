@@ -9,7 +9,7 @@ from PIL import Image
 
 from lit_modules import CountingTask
 from lit_modules.callbacks import CrowdPredictions
-from lit_modules.output.whole_file import whole_file
+from lit_modules.output import whole_file
 from tests.support.crowds import Crowds, Seen, crowd, density_of, rows_of
 
 HEADS = [(12.0, 14.0), (50.0, 20.0), (30.0, 41.0)]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.transforms.v2.functional import normalize
 
-from lit_modules.output.pictures import dots, over_image, overlay, photograph
+from lit_modules.output import draw_dots, draw_photograph, overlay, spread_cells
 
 
 def normalised(image: torch.Tensor) -> torch.Tensor:
@@ -13,11 +13,11 @@ def normalised(image: torch.Tensor) -> torch.Tensor:
 
 def test_photographs_are_shown_in_their_own_colours() -> None:
     pixels = torch.randint(0, 256, (3, 20, 30), dtype=torch.uint8)
-    assert torch.equal(photograph(normalised(pixels / 255), max_height=20), pixels)
+    assert torch.equal(draw_photograph(normalised(pixels / 255), max_height=20), pixels)
 
 
 def test_high_photographs_are_reduced() -> None:
-    picture = photograph(normalised(torch.full((3, 90, 60), 0.2)), max_height=30)
+    picture = draw_photograph(normalised(torch.full((3, 90, 60), 0.2)), max_height=30)
     assert picture.shape == (3, 30, 20)
     assert (picture == 51).all()
 
@@ -27,7 +27,7 @@ def test_map_lies_over_the_part_of_the_image_it_was_made_of(shown: tuple[int, in
     """The image has 47×61 pixels, the map 12×16 cells of 4; the largest one is centred at pixel 29.5, 41.5."""
     cells = torch.zeros(12, 16)
     cells[7, 10] = 1
-    values = over_image(cells, 4, (47, 61), torch.zeros(3, *shown))
+    values = spread_cells(cells, 4, (47, 61), torch.zeros(3, *shown))
     assert values.shape == shown
     mass = values / values.sum()
     y, x = ((torch.arange(n) + 0.5) * side / n - 0.5 for n, side in zip(shown, (47, 61), strict=True))
@@ -45,8 +45,8 @@ def test_picture_shows_through_where_the_map_is_zero() -> None:
 
 
 def test_dots_mark_points_given_as_x_and_y() -> None:
-    marked = dots(torch.zeros(3, 20, 30, dtype=torch.uint8), torch.tensor([[25.0, 4.0]]))
+    marked = draw_dots(torch.zeros(3, 20, 30, dtype=torch.uint8), torch.tensor([[25.0, 4.0]]))
     rows, columns = marked[0].nonzero().T
     assert rows.float().mean() == 4
     assert columns.float().mean() == 25
-    assert dots(torch.zeros(3, 4, 4, dtype=torch.uint8), torch.zeros(0, 2)).sum() == 0
+    assert draw_dots(torch.zeros(3, 4, 4, dtype=torch.uint8), torch.zeros(0, 2)).sum() == 0

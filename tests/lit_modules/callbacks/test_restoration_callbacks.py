@@ -17,7 +17,7 @@ from lit_modules.callbacks import RestorationReport, SiddSubmission
 from lit_modules.errors import UsageError
 from lit_modules.metrics import EvaluationProtocol
 from lit_modules.metrics.protocols import Tiles
-from lit_modules.output.image_file import png_path
+from lit_modules.output import png_path
 from lit_modules.tasks.restoration import RestorationTask
 from tests.lit_modules.callbacks.test_callbacks import fake_process
 from tests.support.restorations import Photographs, Scaled, degraded, pair, rows_of
@@ -66,7 +66,7 @@ def test_two_processes_write_each_image_once(tmp_path: Path) -> None:
         reports[-1].on_test_epoch_start(trainer, task)
     first, second, third = (pair(16, 16, f"{i}.png") for i in range(3))
     for rank, batch in ((0, first), (1, second), (0, third), (1, first)):
-        output = task.step(batch, "test").prediction
+        output = task.step(batch, "test")
         reports[rank].on_test_batch_end(trainers[rank], task, output, batch)
     for rank in (1, 0):
         reports[rank].on_test_epoch_end(trainers[rank], task)
@@ -212,7 +212,7 @@ def test_a_block_of_the_benchmark_keeps_its_size() -> None:
 def test_time_is_that_of_a_megapixel(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of two blocks of 16 pixels that take 1, 2 and 9 seconds: the one in the middle is taken."""
     clock = iter([0, 1, 10, 12, 20, 29])
-    monkeypatch.setattr("lit_modules.callbacks.sidd_submission._now", lambda device: next(clock))
+    monkeypatch.setattr("lit_modules.callbacks.sidd_submission._read_clock", lambda device: next(clock))
     folder = submitted(trainer, Small(), benchmark(list(range(6))))
     content = loadmat(folder / "SubmitSrgb.mat")
     assert content["TimeMPSrgb"].item() == pytest.approx(2 / (2 * 16 / 1e6))

@@ -87,8 +87,8 @@ def test_picture_shows_the_noise_as_it_is_and_as_it_is_estimated(monkeypatch: py
     batch = pair(32, 40)._replace(image=target + 0.08, target=target)
     task = VariationalTask(given())
     shown: list[dict[str, Tensor]] = []
-    monkeypatch.setattr("lit_modules.tasks.restoration.row", lambda panels: shown.append(dict(panels)))
-    next(iter(task.pictures(batch, task.step(batch, "val").prediction)))
+    monkeypatch.setattr("lit_modules.tasks.restoration.join_row", lambda panels: shown.append(dict(panels)))
+    next(iter(task.pictures(batch, task.step(batch, "val"))))
     (panels,) = shown
     assert list(panels)[-2:] == ["noise sigma, 0 to 0.080", "estimated"]
     measured, estimated = list(panels.values())[-2:]
@@ -99,7 +99,7 @@ def test_picture_shows_the_noise_as_it_is_and_as_it_is_estimated(monkeypatch: py
 def test_infinite_variances_can_be_drawn() -> None:
     """The mean of an inverse gamma distribution with α ≤ 1."""
     task = VariationalTask(VariationalDenoiser(Constant(0.0, 0.0), Constant(math.log(0.5), 0.0)))
-    (*_, (title, picture)) = task.maps(*(torch.rand(3, 20, 20) for _ in range(3)))
+    (*_, (title, picture)) = task.draw_maps(*(torch.rand(3, 20, 20) for _ in range(3)))
     assert title == "estimated"
     assert picture[:, 0, 0].tolist() == [253, 231, 37]
 
@@ -211,8 +211,9 @@ def test_steps_that_mixed_precision_skips_do_not_count() -> None:
     assert bounds.bounds == pytest.approx({"denoiser": 4, "noise_estimator": 1})
 
 
-def test_bounds_are_those_of_the_task_and_in_its_checkpoints(trainer: Trainer, tmp_path: Path) -> None:
+def test_bounds_are_in_the_checkpoints_of_a_task(trainer: Trainer, tmp_path: Path) -> None:
     task = VariationalTask(small())
+    trainer.callbacks.append(ClipBounds())
     trainer.fit(task, Photographs([pair(24, 24)]))
     trainer.save_checkpoint(tmp_path / "task.ckpt")
     checkpoint = torch.load(tmp_path / "task.ckpt", weights_only=True)
