@@ -33,3 +33,14 @@ def test_only_a_file_is_replaced(tmp_path: Path) -> None:
             write_csv(tmp_path / name, ["id"], [])
     assert (tmp_path / "pipe").is_fifo()
     assert {path.name for path in tmp_path.iterdir()} == {"pipe", "folder"}
+
+
+def test_interrupted_writing_leaves_the_previous_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file.json"
+    with whole_file(path) as unfinished:
+        unfinished.write_text("first")
+        assert not path.exists()
+    with pytest.raises(KeyboardInterrupt), whole_file(path) as unfinished:
+        unfinished.write_text("seco")
+        raise KeyboardInterrupt
+    assert path.read_text() == "first"
