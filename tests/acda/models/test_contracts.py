@@ -26,11 +26,8 @@ def test_networks_state_their_strides() -> None:
     counter = CrowdCounter(backbone(), output_stride=8, widths=(4, 4))
     assert (output_stride(counter), total_stride(counter)) == (8, 32)
     assert (output_stride(backbone()), total_stride(backbone(small_images=True))) == (1, 8)
-    assert (output_stride(nn.Identity()), output_stride(nn.Identity(), default=3), total_stride(nn.Identity())) == (
-        1,
-        3,
-        1,
-    )
+    silent = nn.Identity()
+    assert (output_stride(silent), output_stride(silent, default=3), total_stride(silent)) == (1, 3, 1)
 
 
 def test_sizes_are_those_of_networks_that_take_one_alone() -> None:

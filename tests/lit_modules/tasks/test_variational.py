@@ -131,7 +131,7 @@ def test_configurations_clip() -> None:
     clipping, variational = set(), set()
     for path in (Path(__file__).parents[3] / "configs").glob("*/*.yaml"):
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if "lit_modules.callbacks.ClipBounds" in config["trainer"].get("callbacks", []):
+        if "lit_modules.callbacks.ClipBounds" in config.get("trainer", {}).get("callbacks", []):
             clipping.add(path)
         if config.get("model", {}).get("class_path") == "lit_modules.VariationalTask":
             variational.add(path)
