@@ -15,9 +15,10 @@ from torch.export import Dim, ExportedProgram
 from torch.utils._sympy.numbers import int_oo
 from torch.utils._sympy.value_ranges import ValueRanges
 
+from acda.models import contracts
 from acda.ops import standard_operators
 from lit_modules.errors import UsageError
-from lit_modules.output.whole_file import whole_file
+from lit_modules.output import whole_file
 
 Format = Literal["torch_export", "onnx"]
 SUFFIXES: dict[Format, str] = {"torch_export": ".pt2", "onnx": ".onnx"}
@@ -45,7 +46,7 @@ class Exported(NamedTuple):
 
 
 def check_packages(format: Format) -> None:
-    """Makes sure that what a format needs is installed.
+    """Make sure that what a format needs is installed.
 
     Raises:
         UsageError: If it is not; it says what to install.
@@ -68,7 +69,7 @@ def export_network(
     in_channels: int | None = None,
     standard: bool = False,
 ) -> Exported:
-    """Writes a network to a file, with batches of any size and, where it takes them, images of any size.
+    """Write a network to a file, with batches of any size and, where it takes them, images of any size.
 
     What is in the file is run, by onnxruntime or after ``torch.export.load``, on random images of three sizes, where
     the network takes them, one alone and several at once. A file that differs from the network by more than 1e-4 of its
@@ -78,7 +79,8 @@ def export_network(
         network: Maps images ``[N, C, H, W]`` to a tensor. It is exported as it is in evaluation, on the CPU.
         path: The file.
         format: ``torch_export`` or ``onnx``.
-        image_size: Side in pixels of the images to trace it with; None: a multiple of its ``total_stride``.
+        image_size: Side in pixels of the images to trace it with; None: its ``image_size``, else a multiple
+            of its ``total_stride``.
         in_channels: C; None: that of its first convolution.
         standard: Make the layers' own operators of standard ones, so that the file loads without ``acda``; always so
             in ONNX.
@@ -90,15 +92,17 @@ def export_network(
         UsageError: If it cannot be, or the file differs; it names the layer and the reason.
     """
     network = copy.deepcopy(network).cpu().eval()  # a copy forgets how it was compiled
-    channels = input_channels(network) if in_channels is None else in_channels
-    stride = int(getattr(network, "total_stride", getattr(network, "feature_stride", 1)))
+    channels = find_input_channels(network) if in_channels is None else in_channels
+    stride = contracts.total_stride(network)
+    if image_size is None:
+        image_size = contracts.image_size(network)
     side = max(3, -(-_LEAST_SIZE // stride)) * stride if image_size is None else image_size
     image = torch.rand(2, channels, side, side)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what exporters replace in their own next release
-        others = _other_sizes(network, image, stride)
+        others = _try_other_sizes(network, image, stride)
         program = _trace(network, image, _AXES if others else {0: _AXES[0]})
-        axes = _axes(program)
+        axes = _name_axes(program)
         if format == "onnx" or standard:
             program = program.run_decompositions(standard_operators())
         with whole_file(path) as unfinished:
@@ -107,8 +111,8 @@ def export_network(
     return Exported(axes, difference, largest)
 
 
-def input_channels(network: nn.Module) -> int:
-    """Channels of the images that a network takes: those of its first convolution, before any pixel-unshuffle.
+def find_input_channels(network: nn.Module) -> int:
+    """Find the channels of the images that a network takes: those of its first convolution, before any pixel-unshuffle.
 
     Raises:
         UsageError: If it has no convolution.
@@ -128,17 +132,17 @@ def _trace(network: nn.Module, image: Tensor, axes: Iterable[int]) -> ExportedPr
         network(image)
     except Exception as error:
         raise UsageError(
-            f"{type(network).__name__} does not take images {list(image.shape)}: {_where(network, error)}"
+            f"{type(network).__name__} does not take images {list(image.shape)}: {_locate(network, error)}"
             "\nSet --image_size and --in_channels to what it takes"
         ) from error
     try:
         return torch.export.export(network, (image,), dynamic_shapes=(dict.fromkeys(axes, Dim.AUTO),))
     except Exception as error:
-        raise UsageError(f"{type(network).__name__} cannot be exported: {_where(network, error)}") from error
+        raise UsageError(f"{type(network).__name__} cannot be exported: {_locate(network, error)}") from error
 
 
-def _where(network: nn.Module, error: BaseException) -> str:
-    """The layer that an error is about, and the first line of what started it.
+def _locate(network: nn.Module, error: BaseException) -> str:
+    """Find the layer that an error is about, and the first line of what started it.
 
     Args:
         network: The network.
@@ -152,7 +156,7 @@ def _where(network: nn.Module, error: BaseException) -> str:
     raised: BaseException | None = error
     while raised is not None:  # from the last one that was raised to the first
         for frame, _ in walk_tb(raised.__traceback__):
-            layer = names.get(id(frame.f_locals.get("self"))) or _layer_of(frame.f_locals.get("node")) or layer
+            layer = names.get(id(frame.f_locals.get("self"))) or _find_layer(frame.f_locals.get("node")) or layer
         raised = raised.__cause__ or raised.__context__
     while root.__cause__ is not None:
         root = root.__cause__
@@ -160,15 +164,15 @@ def _where(network: nn.Module, error: BaseException) -> str:
     return f"{layer} ({type(network.get_submodule(layer)).__name__}): {what}" if layer else what
 
 
-def _layer_of(node: object) -> str | None:
-    """Name of the layer that a node of a program stems from, if it is one."""
+def _find_layer(node: object) -> str | None:
+    """Find the name of the layer that a node of a program stems from, if it is one."""
     stack = node.meta.get("nn_module_stack") if isinstance(node, torch.fx.Node) else None
     path: str | None = list(stack.values())[-1][0] if stack else None
     return path
 
 
-def _axes(program: ExportedProgram) -> tuple[str, ...]:
-    """Names of the image's axes of any size, sizes of those that are fixed."""
+def _name_axes(program: ExportedProgram) -> tuple[str, ...]:
+    """Name the image's axes of any size, sizes of those that are fixed."""
     (name,) = program.graph_signature.user_inputs
     image = next(node for node in program.graph.nodes if node.name == name)
     sizes = enumerate(image.meta["val"].shape)
@@ -200,7 +204,7 @@ def _write_onnx(network: nn.Module, program: ExportedProgram, path: Path) -> App
             verbose=False,
         )
     except torch.onnx.errors.OnnxExporterError as error:
-        raise UsageError(f"ONNX cannot express {_where(network, error)}") from error
+        raise UsageError(f"ONNX cannot express {_locate(network, error)}") from error
     assert converted is not None
     converted.save(path, external_data=False)
     session = importlib.import_module("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -214,7 +218,7 @@ _WRITERS: dict[Format, Callable[[nn.Module, ExportedProgram, Path], Apply]] = {
 
 
 def _compare(network: nn.Module, exported: Apply, images: Iterable[Tensor]) -> tuple[float, float]:
-    """The largest difference between what the network and the file give, and the largest number that it gives."""
+    """Take the largest difference between what network and file give, and the largest number that the network gives."""
     wanted, got = [], []
     for batch in images:
         wanted.append(network(batch))
@@ -222,7 +226,7 @@ def _compare(network: nn.Module, exported: Apply, images: Iterable[Tensor]) -> t
             got.append(exported(batch))
         except Exception as error:
             what = f"what was exported does not take images {list(batch.shape)}, which the network takes"
-            raise UsageError(f"{what}: {_where(network, error)}") from error
+            raise UsageError(f"{what}: {_locate(network, error)}") from error
         if got[-1].shape != wanted[-1].shape:
             raise UsageError(f"what was exported gives {list(got[-1].shape)} instead of {list(wanted[-1].shape)}")
     every = torch.cat([output.flatten() for output in wanted])
@@ -235,8 +239,8 @@ def _compare(network: nn.Module, exported: Apply, images: Iterable[Tensor]) -> t
     return difference, largest
 
 
-def _other_sizes(network: nn.Module, image: Tensor, stride: int) -> list[Tensor]:
-    """Batches of larger and of smaller images: of no multiple of the network's stride, if it takes such; else none."""
+def _try_other_sizes(network: nn.Module, image: Tensor, stride: int) -> list[Tensor]:
+    """Find batches of larger and smaller images: of no multiple of the network's stride if it takes such, else none."""
     _, channels, height, width = image.shape
     larger = 2 * height, 2 * width + stride  # far: some take a few sizes
     batches = []

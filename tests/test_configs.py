@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 import cli
-from lit_modules.output.image_file import png_path
+from lit_modules.output import png_path
 from tests.support.crowd_files import write_shanghaitech, write_ucf_qnrf
 from tests.support.image_files import write_cifar10, write_cifar100, write_imagenet, write_images
 from tests.support.restoration_files import write_realsr, write_sidd

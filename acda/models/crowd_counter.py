@@ -6,6 +6,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from acda.models.contracts import Backbone, fulfils
 from acda.models.padding import pad_to_multiple
 
 OutputActivation = Literal["relu", "softplus", "abs", "none"]
@@ -59,17 +60,17 @@ class CrowdCounter(nn.Module):
         super().__init__()
         if getattr(backbone, "fc", None) is not None:
             raise ValueError("backbone must give features: build it with num_classes=None (null in YAML)")
-        stride, channels = (getattr(backbone, name, None) for name in ("feature_stride", "feature_channels"))
-        if not isinstance(stride, int) or not isinstance(channels, int):
+        self.backbone = backbone
+        if not fulfils(backbone, Backbone):
             name = type(backbone).__name__
             raise ValueError(f"backbone must have feature_stride and feature_channels, which {name} has not")
+        stride, channels = backbone.feature_stride, backbone.feature_channels
         if output_activation not in _ACTIVATIONS:
             raise ValueError(f"output_activation must be one of {sorted(_ACTIVATIONS)}, got {output_activation!r}")
         steps = [stride >> doublings for doublings in range(len(widths) + 1)]
         if output_stride not in steps or output_stride < 1:
             reached = ", ".join(str(step) for step in steps if step)
             raise ValueError(f"output_stride must be one of {reached} with widths={list(widths)}, got {output_stride}")
-        self.backbone = backbone
         self.total_stride = stride
         self.output_stride = output_stride
         self.output_activation = output_activation

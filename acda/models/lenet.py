@@ -20,6 +20,9 @@ class LeNet(nn.Module):
         padding: Zeros around their inputs in pixels; ``kernel_size // 2`` keeps the size.
         hidden_features: Widths of the first two linear layers.
 
+    Attributes:
+        image_size: As given.
+
     Shape:
         Image ``[N, in_channels, image_size, image_size]``, logits ``[N, num_classes]``.
 
@@ -43,7 +46,7 @@ class LeNet(nn.Module):
         hidden_features: Sequence[int] = (120, 84),
     ) -> None:
         super().__init__()
-        side = image_size
+        self.image_size = side = image_size
         for _ in range(2):
             side = (side + 2 * padding - kernel_size + 1) // 2
         if side < 1:

@@ -13,9 +13,9 @@ from benchmarks.pictures.training import train
 from benchmarks.studies.matching import network_in
 from datamodules import SyntheticCrowdDataModule
 from datamodules.batches import CrowdBatch
-from lit_modules.metrics import counts
-from lit_modules.output.pictures import dots, heat, over_image, photograph
-from lit_modules.tasks.counting import summed
+from lit_modules.metrics import count_heads
+from lit_modules.output.pictures import draw_dots, draw_heat, draw_photograph, spread_cells
+from lit_modules.tasks.counting import sum_cells
 
 _CONFIG = "configs/crowd/synthetic_acda.yaml"
 _DENSITY_SCALE = 100.0  # as CountingTask has it
@@ -57,7 +57,7 @@ def crowd(steps: int = 500, num_train: int = 150, num_test: int = 20) -> Canvas:
         def loss() -> Tensor:
             batch = next(batches)
             output: Tensor = network(batch.image)
-            wanted = summed(batch.density, _cell_size(batch.image, output)) * _DENSITY_SCALE
+            wanted = sum_cells(batch.density, _cell_size(batch.image, output)) * _DENSITY_SCALE
             return F.mse_loss(output, wanted)
 
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _PEAK_RATE, total_steps=steps)
@@ -76,22 +76,22 @@ def draw(scenes: Sequence[CrowdBatch], densities: Sequence[Tensor], steps: int) 
         densities: What was predicted of each, in heads per cell.
         steps: Of training, for the text.
     """
-    predicted = [float(counts(density)) for density in densities]
+    predicted = [float(count_heads(density)) for density in densities]
     annotated = [int(scene.num_heads) for scene in scenes]
     middle = sorted(range(len(scenes)), key=annotated.__getitem__)[len(scenes) // 2]
     scene, density = scenes[middle], densities[middle]
     size = scene.image.shape[2:]
     cell_size = _cell_size(scene.image, density)
-    shown = photograph(scene.image[0], size[0])
+    shown = draw_photograph(scene.image[0], size[0])
     maps = [
-        over_image(values[0, 0], cell_size, size, shown) / cell_size**2
-        for values in (summed(scene.density, cell_size), density)
+        spread_cells(values[0, 0], cell_size, size, shown) / cell_size**2
+        for values in (sum_cells(scene.density, cell_size), density)
     ]
     top = max(float(values.max()) for values in maps)
     height = _PANEL * size[0] / size[1]
     canvas = Canvas(3 * (_PANEL + _GAP) - _GAP, round(height) + 96)
     titles = ("rendered scene, heads annotated", "density of the annotated heads", "density predicted with ACDA")
-    pictures = (dots(shown, scene.points[0]), *(heat(values, 0, top) for values in maps))
+    pictures = (draw_dots(shown, scene.points[0]), *(draw_heat(values, 0, top) for values in maps))
     texts = ("not trained on", f"{annotated[middle]} heads", f"{predicted[middle]:.1f} heads")
     for number, (title, picture, text) in enumerate(zip(titles, pictures, texts, strict=True)):
         left = number * (_PANEL + _GAP)
@@ -103,7 +103,7 @@ def draw(scenes: Sequence[CrowdBatch], densities: Sequence[Tensor], steps: int) 
     mean = sum(annotated) / len(scenes)
     words = f"{steps} steps of training; mean absolute error of {len(scenes)} such scenes: "
     canvas.text(0, below + 4, f"{words}{error:.1f} heads, of {mean:.0f} on average", 13)
-    canvas.scale(canvas.width - 150, below, 150, lambda values: heat(values, 0, top), (0, top))
+    canvas.scale(canvas.width - 150, below, 150, lambda values: draw_heat(values, 0, top), (0, top))
     canvas.text(canvas.width - 158, below + 4, "heads per pixel", 12, "rm", GREY)
     return canvas
 

@@ -14,7 +14,7 @@ from benchmarks.pictures.canvas import GREY, Canvas, Colour, signed
 from benchmarks.pictures.training import random_patches, train
 from datamodules.restoration.sample_photo_files import TRAIN, photograph
 from lit_modules.metrics.similarity import psnr
-from lit_modules.output.pictures import grey
+from lit_modules.output.pictures import draw_image
 
 NOISE = 0.1
 """Standard deviation of the noise; pixels are in [0, 1]."""
@@ -131,7 +131,7 @@ def method(steps: int = 400) -> Canvas:
 
 def _draw_images(canvas: Canvas, clean: Tensor, noisy: Tensor, adaptive: DetailDenoiser, plain: DetailDenoiser) -> None:
     canvas.text(135, 8, "noisy photograph, four pixels marked", 13.5, "ma")
-    canvas.picture(0, 30, grey(noisy[0], 0, 1), 270)
+    canvas.picture(0, 30, draw_image(noisy[0], 0, 1), 270)
     for number, ((row, column), colour) in enumerate(zip(_PIXELS.values(), _COLOURS, strict=True), 1):
         canvas.ring(column + 0.5, 30 + row + 0.5, 6, colour)
         canvas.disc(column + 14, 30 + row - 10, 8, colour, str(number))
@@ -139,7 +139,7 @@ def _draw_images(canvas: Canvas, clean: Tensor, noisy: Tensor, adaptive: DetailD
         with torch.no_grad():
             restored = denoiser(noisy)
         canvas.text(left + 66, 328, title, 12, "ma")
-        canvas.picture(left, 346, grey(restored[0, :, 50:182, 45:177], 0, 1), 132)
+        canvas.picture(left, 346, draw_image(restored[0, :, 50:182, 45:177], 0, 1), 132)
         count = sum(parameter.numel() for parameter in denoiser.parameters())
         below = f"PSNR {float(psnr(restored, clean, peak=1)):.2f} dB\n{count:,} parameters"
         canvas.text(left + 66, 483, below, 12.5, "ma")

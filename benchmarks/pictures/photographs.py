@@ -13,7 +13,7 @@ from benchmarks.studies.matching import network_in
 from datamodules.files.progress import progress
 from datamodules.restoration.sample_photo_files import TEST, TRAIN, noisy_pair
 from lit_modules.metrics.similarity import psnr
-from lit_modules.output.pictures import grey, heat
+from lit_modules.output.pictures import draw_heat, draw_image
 
 _CONFIG = "configs/sample_photos/denoising_acda.yaml"
 _PATCHES, _PATCH_SIDE = 16, 48
@@ -68,7 +68,7 @@ def restoration(steps: int = 400) -> Canvas:
         left = number * (_SIDE + _GAP)
         shown, wanted = image[..., *_CROP], clean[..., *_CROP]
         canvas.text(left + _SIDE / 2, 6, title, 14, "ma")
-        canvas.picture(left, 28, grey(shown[0], 0, 1), _SIDE)
+        canvas.picture(left, 28, draw_image(shown[0], 0, 1), _SIDE)
         below = f"PSNR {float(psnr(shown, wanted, peak=1)):.2f} dB" if number < 2 else "the original"
         canvas.text(left + _SIDE / 2, _SIDE + 33, below, 13.5, "ma")
     return canvas
@@ -102,14 +102,14 @@ def draw_scales(image: Tensor, maps: dict[int, Tensor]) -> Canvas:
     side = (900 + _GAP // 2) / (1 + len(maps)) - _GAP // 2
     height = side * image.shape[2] / image.shape[3]
     canvas = Canvas(900, round(height) + 78)
-    panels = [("noisy photograph", grey(image[0], 0, 1))]
-    panels += [(f"{scale}x{scale} bases", heat(values[0], low, high)) for scale, values in maps.items()]
+    panels = [("noisy photograph", draw_image(image[0], 0, 1))]
+    panels += [(f"{scale}x{scale} bases", draw_heat(values[0], low, high)) for scale, values in maps.items()]
     for number, (title, picture) in enumerate(panels):
         left = number * (side + _GAP // 2)
         canvas.text(left + side / 2, 6, title, 14, "ma")
         canvas.picture(left, 28, picture, side)
     below = height + 44
-    canvas.scale(canvas.width - 220, below, 220, lambda values: heat(values, low, high), (low, high))
+    canvas.scale(canvas.width - 220, below, 220, lambda values: draw_heat(values, low, high), (low, high))
     canvas.text(
         canvas.width - 230,
         below + 4,

@@ -9,7 +9,7 @@ from benchmarks.pictures.training import train
 from benchmarks.studies.matching import network_in
 from datamodules import PatternsDataModule
 from datamodules.batches import PatternBatch
-from lit_modules.output.pictures import grey, heat
+from lit_modules.output.pictures import draw_heat, draw_image
 from lit_modules.tasks.pattern import equivariance_error
 
 _NETWORKS = {"plain 7x7 convolution": "configs/toy/conv.yaml", "7x7 ACDA": "configs/toy/acda.yaml"}
@@ -31,20 +31,20 @@ def toy(steps: int = 1200) -> Canvas:
     rows = ((batch.image, batch.target), (batch.shifted_image, batch.shifted_target))
     shift = int(batch.shift[0])
     for number, (image, target) in enumerate(rows):
-        _panel(canvas, 0, number, grey(image[0]), "input")
-        _panel(canvas, 1, number, heat(target[0, 0], 0, 1), "target: centres of the patterns")
+        _panel(canvas, 0, number, draw_image(image[0]), "input")
+        _panel(canvas, 1, number, draw_heat(target[0, 0], 0, 1), "target: centres of the patterns")
     for column, (name, config) in enumerate(_NETWORKS.items(), 2):
         first, second = _predictions(name, config, batch, steps)
         apart = float(equivariance_error(first, second, shift, _BORDER))
         for number, (prediction, (_, target)) in enumerate(zip((first, second), rows, strict=True)):
-            _panel(canvas, column, number, heat(prediction[0, 0], 0, 1), name)
+            _panel(canvas, column, number, draw_heat(prediction[0, 0], 0, 1), name)
             below = f"mean squared error {float(F.mse_loss(prediction, target)):.2g}"
             below += f"\nlargest difference from\nthe map above, shifted: {apart:.1g}" if number else ""
             canvas.text(_x(column) + _SIDE / 2, _y(number) + _SIDE + 5, below, 12.5, "ma")
     canvas.text(8, _y(0) + 2, "as\ntrained", 12.5)
     canvas.text(8, _y(1) + 2, f"shifted\nby {shift}\npixels", 12.5)
     bottom = canvas.height - 26
-    canvas.scale(_x(3), bottom, _SIDE, lambda values: heat(values, 0, 1), (0, 1))
+    canvas.scale(_x(3), bottom, _SIDE, lambda values: draw_heat(values, 0, 1), (0, 1))
     canvas.text(_x(3) - 10, bottom - 3, "colours of target and predictions", 12, "ra", GREY)
     return canvas
 

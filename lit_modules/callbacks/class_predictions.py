@@ -5,8 +5,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_modules.output.output_folder import output_folder
-from lit_modules.output.row_writer import RowWriter
+from lit_modules.callbacks.contracts import NamesClasses, ask
+from lit_modules.output import RowWriter, output_folder
 
 
 class ClassPredictions(Callback):
@@ -25,7 +25,7 @@ class ClassPredictions(Callback):
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the file."""
-        names: list[str] = pl_module.class_names  # type: ignore[assignment]
+        names = ask(self, pl_module, NamesClasses).class_names
         header = ["id", "class_index", "class_name", *(f"probability_{name}" for name in names)]
         self._writer = RowWriter(output_folder(trainer) / self.filename, header, trainer)
 
@@ -34,7 +34,7 @@ class ClassPredictions(Callback):
     ) -> None:
         """Write the rows of a batch."""
         assert self._writer is not None
-        names: list[str] = pl_module.class_names  # type: ignore[assignment]
+        names = ask(self, pl_module, NamesClasses).class_names
         probabilities = outputs.float().cpu()
         winners = probabilities.argmax(dim=1).tolist()
         self._writer.write(

@@ -5,8 +5,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from lit_modules.output.output_folder import output_folder
-from lit_modules.output.row_writer import write_csv
+from lit_modules.callbacks.contracts import NamesClasses, ask
+from lit_modules.output import output_folder, write_csv
 
 
 class ClassificationReport(Callback):
@@ -22,7 +22,7 @@ class ClassificationReport(Callback):
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start counting."""
-        names: list[str] = pl_module.class_names  # type: ignore[assignment]
+        names = ask(self, pl_module, NamesClasses).class_names
         self._confusion = MulticlassConfusionMatrix(len(names)).to(pl_module.device)
 
     def on_test_batch_end(
@@ -39,7 +39,7 @@ class ClassificationReport(Callback):
         folder = output_folder(trainer)
         if not trainer.is_global_zero:
             return
-        names: list[str] = pl_module.class_names  # type: ignore[assignment]
+        names = ask(self, pl_module, NamesClasses).class_names
         write_csv(
             folder / "confusion_matrix.csv",
             ["true \\ predicted", *names],

@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
+from lit_modules.callbacks.contracts import HasNetwork, HasTwoNetworks, ask
 from lit_modules.errors import UsageError
 
 
@@ -17,7 +17,8 @@ class ClipBounds(Callback):
     Norms are taken before clipping, of the gradients that all processes share, without the scale of mixed precision;
     steps that it skips because a gradient is not finite do not count. Logs the mean, ``train/grad_norm_<network>``, and
     the new bound, ``train/clip_bound_<network>``, after each epoch. Checkpoints hold the bounds, and the norms of an
-    epoch that is not over. Needs a task whose ``network`` has the two networks under these names.
+    epoch that is not over. Needs a task whose ``network`` has the two networks under the names of the arguments, as
+    :class:`lit_modules.VariationalTask`, in whose configurations it stands among ``trainer.callbacks``.
 
     Args:
         denoiser: Bound in the first epoch.
@@ -54,11 +55,12 @@ class ClipBounds(Callback):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Clip, and note the norms."""
+        networks = ask(self, ask(self, pl_module, HasNetwork).network, HasTwoNetworks, "a network")
         if trainer.current_epoch != self._epoch:
             self._tighten()  # where training goes on from a checkpoint written just before the end of its epoch
             self._epoch = trainer.current_epoch
         for name, bound in self.bounds.items():
-            network: nn.Module = getattr(pl_module.network, name)
+            network = networks.denoiser if name == "denoiser" else networks.noise_estimator
             norm = clip_grad_norm_(network.parameters(), bound).double()
             noted = torch.stack([norm, torch.ones_like(norm)])
             self._noted[name] = self._noted[name].to(norm.device) + torch.where(norm.isfinite(), noted, 0)
@@ -71,7 +73,7 @@ class ClipBounds(Callback):
                 pl_module.log(f"train/{key}_{name}", value, reduce_fx="max", sync_dist=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint holds."""
+        """Give what a checkpoint holds."""
         noted = {name: values.tolist() for name, values in self._noted.items()}
         return {"bounds": dict(self.bounds), "noted": noted, "epoch": self._epoch}
 

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from torchvision.transforms.v2.functional import center_crop  # type: ignore[import-untyped]
 
 from acda.analysis import capture_scale_magnitudes
-from lit_modules.output.log_picture import log_picture
-from lit_modules.output.pictures import grey, heat, row, stack
+from lit_modules.callbacks.contracts import ShowsInput, ask
+from lit_modules.output import draw_heat, draw_image, join_row, log_picture, stack_rows
 
 
 class CoefficientMaps(Callback):
@@ -48,32 +48,32 @@ class CoefficientMaps(Callback):
     ) -> None:
         """Draw the maps of the first batch."""
         if batch_idx == 0 and not trainer.sanity_checking and trainer.current_epoch % self.every_n_epochs == 0:
-            self._draw(trainer, pl_module, pl_module.network_input(batch))  # type: ignore[operator]
+            self._draw(trainer, ask(self, pl_module, ShowsInput), batch)
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         """Draw the maps of the first batch."""
         if batch_idx == 0:
-            self._draw(trainer, pl_module, pl_module.network_input(batch))  # type: ignore[operator]
+            self._draw(trainer, ask(self, pl_module, ShowsInput), batch)
 
-    def _draw(self, trainer: Trainer, pl_module: LightningModule, images: Tensor) -> None:
+    def _draw(self, trainer: Trainer, task: ShowsInput, batch: Any) -> None:
         if not trainer.is_global_zero or self.num_images == 0:
             return
-        network: torch.nn.Module = pl_module.network  # type: ignore[assignment]
-        images = center_crop(images[: self.num_images], [min(side, self.max_side) for side in images.shape[2:]])
+        images = task.network_input(batch)[: self.num_images]
+        images = center_crop(images, [min(side, self.max_side) for side in images.shape[2:]])
         with (
             torch.no_grad(),
             trainer.precision_plugin.forward_context(),
-            capture_scale_magnitudes(network) as layers,
+            capture_scale_magnitudes(task.network) as layers,
         ):
-            network(images)
+            task.network(images)
         for name, maps in layers.items():
-            log_picture(trainer, f"coefficients/{name}", coefficient_picture(images, maps))
+            log_picture(trainer, f"coefficients/{name}", draw_coefficients(images, maps))
 
 
-def coefficient_picture(images: Tensor, maps: dict[int, Tensor]) -> Tensor:
-    """One row for each image: the image, then a map for each scale, enlarged to the image's size.
+def draw_coefficients(images: Tensor, maps: dict[int, Tensor]) -> Tensor:
+    """Draw a row for each image: the image, then a map for each scale, enlarged to the image's size.
 
     Args:
         images: ``[N, 1 or 3, H, W]``, any range.
@@ -86,9 +86,9 @@ def coefficient_picture(images: Tensor, maps: dict[int, Tensor]) -> Tensor:
     for i, image in enumerate(images):
         low = min(float(m[i].min()) for m in maps.values())
         high = max(float(m[i].max()) for m in maps.values())
-        panels = [(f"input ({low:.2f} to {high:.2f})", grey(image))]
+        panels = [(f"input ({low:.2f} to {high:.2f})", draw_image(image))]
         for scale, values in maps.items():
             enlarged = F.interpolate(values[None, None, i], size=image.shape[1:], mode="nearest")[0, 0]
-            panels.append((f"{scale}x{scale}: {float(values[i].mean()):.2f}", heat(enlarged, low, high)))
-        rows.append(row(panels))
-    return stack(rows)
+            panels.append((f"{scale}x{scale}: {float(values[i].mean()):.2f}", draw_heat(enlarged, low, high)))
+        rows.append(join_row(panels))
+    return stack_rows(rows)

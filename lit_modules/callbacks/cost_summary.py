@@ -5,9 +5,9 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.table import Table
-from torch import nn
 
 from acda.analysis import cost, cost_by_layer
+from lit_modules.callbacks.contracts import ShowsInput, ask
 
 
 class CostSummary(Callback):
@@ -26,8 +26,8 @@ class CostSummary(Callback):
         if self._printed or not trainer.is_global_zero:
             return
         self._printed = True
-        network: nn.Module = pl_module.network  # type: ignore[assignment]
-        image = pl_module.network_input(batch).shape[1:]  # type: ignore[operator]
+        task = ask(self, pl_module, ShowsInput)
+        network, image = task.network, task.network_input(batch).shape[1:]
         two = (2, *image)  # BatchNorm refuses to train on one image once its feature map has shrunk to a pixel
         total = cost(network, two)
         table = Table(title=f"{type(network).__name__} on {'×'.join(map(str, (1, *image)))}", title_justify="left")

@@ -5,9 +5,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lit_modules.metrics.count_errors import CountErrors, counts, mae, nae, rmse
-from lit_modules.output.output_folder import output_folder
-from lit_modules.output.row_writer import RowWriter, write_csv
+from lit_modules.metrics.count_errors import CountErrors, count_heads, mae, nae, rmse
+from lit_modules.output import RowWriter, output_folder, write_csv
 
 # Name → annotated heads: more than the first, up to and with the second.
 _LEVELS = {
@@ -44,7 +43,7 @@ class CountReport(Callback):
     ) -> None:
         """Write the rows of a batch."""
         assert self._writer is not None
-        predicted = counts(outputs)
+        predicted = count_heads(outputs)
         self._errors.update(predicted, batch.num_heads)
         self._writer.write(
             [name, annotated, f"{count:.6f}", f"{count - annotated:.6f}"]

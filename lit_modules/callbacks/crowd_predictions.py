@@ -9,13 +9,20 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from lit_modules.metrics import counts
+from lit_modules.callbacks.contracts import MeasuresCells, ask
+from lit_modules.metrics import count_heads
 from lit_modules.metrics.localisation import find_heads, to_original
-from lit_modules.output.log_picture import save_picture
-from lit_modules.output.output_folder import output_folder
-from lit_modules.output.pictures import over_image, overlay, photograph, row
-from lit_modules.output.row_writer import RowWriter, write_csv
-from lit_modules.output.whole_file import whole_file
+from lit_modules.output import (
+    RowWriter,
+    draw_photograph,
+    join_row,
+    output_folder,
+    overlay,
+    save_picture,
+    spread_cells,
+    whole_file,
+    write_csv,
+)
 
 _HEAD = ("x", "y", "score")
 
@@ -61,14 +68,14 @@ class CrowdPredictions(Callback):
     ) -> None:
         """Write the files of a batch."""
         assert self._writer is not None
-        cell_size: int = pl_module.cell_size(batch.image, outputs)  # type: ignore[operator]
-        predicted = counts(outputs).tolist()
+        cell_size = ask(self, pl_module, MeasuresCells).cell_size(batch.image, outputs)
+        predicted = count_heads(outputs).tolist()
         for image, size, density, count, name in zip(
             batch.image, batch.original_size.tolist(), outputs.float().cpu(), predicted, batch.id, strict=True
         ):
             path = self._folder / name
             self._write_picture(path.with_name(f"{path.name}.png"), image, density[0], cell_size, count)
-            heads = self._heads(density[0], cell_size, image.shape[1:], size)
+            heads = self._find_heads(density[0], cell_size, image.shape[1:], size)
             write_csv(path.with_name(f"{path.name}.heads.csv"), _HEAD, heads)
             found = {"id": name, "height": size[0], "width": size[1], "count": count}
             found["heads"] = [dict(zip(_HEAD, head, strict=True)) for head in heads]
@@ -83,11 +90,11 @@ class CrowdPredictions(Callback):
         rank_zero_info(f"Counts written to {self._writer.path}, heat maps and heads to {self._folder}")
 
     def _write_picture(self, path: Path, image: Tensor, density: Tensor, cell_size: int, count: float) -> None:
-        shown = photograph(image, self.max_height)
-        values = over_image(density, cell_size, image.shape[1:], shown)
-        save_picture(path, row([(f"{count:.1f} heads", overlay(shown, values))]))
+        shown = draw_photograph(image, self.max_height)
+        values = spread_cells(density, cell_size, image.shape[1:], shown)
+        save_picture(path, join_row([(f"{count:.1f} heads", overlay(shown, values))]))
 
-    def _heads(
+    def _find_heads(
         self, density: Tensor, cell_size: int, image_size: Sequence[int], original_size: Sequence[int]
     ) -> list[tuple[float, float, float]]:
         heads = find_heads(density.numpy(), cell_size, self.head_sigma, self.threshold)

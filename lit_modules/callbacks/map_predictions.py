@@ -8,10 +8,7 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_modules.output.log_picture import save_picture
-from lit_modules.output.output_folder import output_folder
-from lit_modules.output.pictures import grey, heat, row
-from lit_modules.output.whole_file import whole_file
+from lit_modules.output import draw_heat, draw_image, join_row, output_folder, save_picture, whole_file
 
 
 class MapPredictions(Callback):
@@ -37,7 +34,7 @@ class MapPredictions(Callback):
             np.save(content, prediction[0].numpy())
             with whole_file(path.with_name(f"{path.name}.npy")) as unfinished:
                 unfinished.write_bytes(content.getbuffer())
-            picture = row([("input", grey(image)), ("prediction", heat(prediction[0]))])
+            picture = join_row([("input", draw_image(image)), ("prediction", draw_heat(prediction[0]))])
             save_picture(path.with_name(f"{path.name}.png"), picture)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,13 +1,12 @@
 """Logs the pictures that a task finds worth a look."""
 
-from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
 
-from lit_modules.output.log_picture import log_picture
+from lit_modules.callbacks.contracts import DrawsPictures, ask
+from lit_modules.output import log_picture
 
 
 class PictureLogger(Callback):
@@ -54,11 +53,11 @@ class PictureLogger(Callback):
         """Log pictures of this batch while some are left."""
         self._log(trainer, pl_module, outputs, batch, "test")
 
-    def _log(self, trainer: Trainer, task: LightningModule, prediction: Tensor, batch: Any, stage: str) -> None:
+    def _log(self, trainer: Trainer, task: LightningModule, outputs: Any, batch: Any, stage: str) -> None:
         if self._left == 0:
             return
-        pictures: Callable[[Any, Tensor], Iterable[tuple[str, Tensor]]] = task.pictures  # type: ignore[assignment]
-        for name, picture in islice(pictures(batch, prediction), self._left):
+        pictures = ask(self, task, DrawsPictures).pictures(batch, outputs)
+        for name, picture in islice(pictures, self._left):
             number = self.num_pictures - self._left
             log_picture(trainer, f"{stage}_pictures/{number:02d}_{name.replace('/', '_')}", picture)
             self._left -= 1

@@ -5,10 +5,9 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lit_modules.output.image_file import png_path, write_png
-from lit_modules.output.output_folder import output_folder
-from lit_modules.output.row_writer import RowWriter
-from lit_modules.output.whole_file import whole_file
+from lit_modules.callbacks.contracts import ReportsScores, ScoredImages, ask
+from lit_modules.metrics import Score
+from lit_modules.output import RowWriter, output_folder, png_path, whole_file, write_png
 
 
 class RestorationReport(Callback):
@@ -16,8 +15,9 @@ class RestorationReport(Callback):
 
     ``scores.csv`` has a row for each image: id, PSNR and SSIM of the restored image, of the image as it came
     (``…_input``), and of how many samples (tiles, if the protocol cuts large images) these are the means.
-    ``scores.txt`` has the means over all samples, and the protocol in words. Needs a task with ``scores``,
-    ``score_names`` and ``summary`` whose ``test_step`` gives RGB images ``[N, 3, H, W]`` in [0, 1].
+    ``scores.txt`` has the means over all samples, and the protocol in words. Needs a task with
+    ``score_names`` and ``summarise`` whose ``test_step`` gives an object with the restored images, ``prediction``
+    (RGB, ``[N, 3, H, W]`` in [0, 1]), and their ``scores``, as :class:`lit_modules.RestorationTask` does.
 
     Args:
         save_images: Write each restored image to ``restored/<id>.png``, with 8 bits a channel.
@@ -31,7 +31,7 @@ class RestorationReport(Callback):
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the file."""
         self._folder = output_folder(trainer)
-        names: tuple[str, ...] = pl_module.score_names  # type: ignore[assignment]
+        names = ask(self, pl_module, ReportsScores).score_names
         header = ["id", *names, *(f"{name}_input" for name in names), "samples"]
         self._writer = RowWriter(self._folder / "scores.csv", header, trainer)
 
@@ -40,13 +40,13 @@ class RestorationReport(Callback):
     ) -> None:
         """Write the rows of a batch, and its images."""
         assert self._writer is not None
-        restored, degraded = pl_module.scores  # type: ignore[misc]
+        images = ask(self, outputs, ScoredImages, "an output of test_step")
         self._writer.write(
-            [name, *(f"{value:.6f}" for value in (*_means(after), *_means(before))), len(after)]
-            for name, after, before in zip(batch.id, restored, degraded, strict=True)
+            [name, *(f"{value:.6f}" for value in (*_average(after), *_average(before))), len(after)]
+            for name, after, before in zip(batch.id, images.scores.restored, images.scores.degraded, strict=True)
         )
         if self.save_images:
-            for name, image in zip(batch.id, outputs, strict=True):
+            for name, image in zip(batch.id, images.prediction, strict=True):
                 write_png(png_path(self._folder / "restored", name), image)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -58,9 +58,10 @@ class RestorationReport(Callback):
         """Write the means."""
         if trainer.is_global_zero:
             with whole_file(self._folder / "scores.txt") as unfinished:
-                unfinished.write_text(f"{pl_module.summary('test')}\n", encoding="utf-8")  # type: ignore[operator]
+                summary = ask(self, pl_module, ReportsScores).summarise("test")
+                unfinished.write_text(f"{summary}\n", encoding="utf-8")
 
 
-def _means(samples: list[tuple[float, float]]) -> list[float]:
-    """PSNR and SSIM of an image from those of its samples."""
+def _average(samples: list[Score]) -> list[float]:
+    """Take PSNR and SSIM of an image from those of its samples."""
     return [sum(values) / len(values) for values in zip(*samples, strict=True)]

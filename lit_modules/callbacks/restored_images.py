@@ -6,8 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_modules.output.image_file import png_path, write_png
-from lit_modules.output.output_folder import output_folder
+from lit_modules.output import output_folder, png_path, write_png
 
 
 class RestoredImages(Callback):

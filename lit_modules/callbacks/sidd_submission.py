@@ -11,10 +11,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from scipy.io import savemat
 
+from lit_modules.callbacks.contracts import HasNetwork, ask
 from lit_modules.errors import UsageError
-from lit_modules.output.output_folder import output_folder
-from lit_modules.output.row_writer import write_csv
-from lit_modules.output.whole_file import naming, whole_file
+from lit_modules.output import name_in_errors, output_folder, whole_file, write_csv
 
 _MISSING_SHOWN = 10
 
@@ -54,7 +53,7 @@ class SiddSubmission(Callback):
             self._folder.mkdir(parents=True, exist_ok=True)
             empty = np.zeros(1, self._record)
             empty["seconds"] = np.nan
-            with naming(self._part), self._part.open("wb") as file:
+            with name_in_errors(self._part), self._part.open("wb") as file:
                 for _ in range(*shape):  # written out: a block for which the disk has no room would end the process
                     file.write(empty.tobytes())
         trainer.strategy.barrier("room made for blocks")
@@ -62,7 +61,7 @@ class SiddSubmission(Callback):
 
     def on_predict_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *_: Any) -> None:
         """Start the clock."""
-        self._started = _now(pl_module.device)
+        self._started = _read_clock(pl_module.device)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
@@ -72,7 +71,7 @@ class SiddSubmission(Callback):
         Raises:
             UsageError: If one is not of the benchmark.
         """
-        seconds = (_now(pl_module.device) - self._started) / len(batch.id) / self._megapixels
+        seconds = (_read_clock(pl_module.device) - self._started) / len(batch.id) / self._megapixels
         blocks = (outputs.float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         for name, pixels in zip(batch.id, blocks, strict=True):
             number = int(name) if name.isdecimal() else -1
@@ -89,7 +88,8 @@ class SiddSubmission(Callback):
         Raises:
             UsageError: If blocks are missing.
         """
-        self._records.flush()  # type: ignore[attr-defined]
+        assert isinstance(self._records, np.memmap)
+        self._records.flush()
         trainer.strategy.barrier("blocks written")
         missing = [f"{number:04d}" for number in np.flatnonzero(np.isnan(self._records["seconds"]))]
         if missing:
@@ -100,7 +100,7 @@ class SiddSubmission(Callback):
             )
         if not trainer.is_global_zero:
             return
-        self._write_mat(type(pl_module.network).__name__)
+        self._write_mat(type(ask(self, pl_module, HasNetwork).network).__name__)
         rows = ([i, base64.b64encode(block.tobytes()).decode()] for i, block in enumerate(self._records["pixels"]))
         write_csv(self._folder / "SubmitSrgb.csv", ["ID", "BLOCK"], rows)
         self._part.unlink()
@@ -127,8 +127,8 @@ class SiddSubmission(Callback):
         return self.side**2 / 1e6
 
 
-def _now(device: torch.device) -> float:
-    """Seconds, when all that the device was given is done."""
+def _read_clock(device: torch.device) -> float:
+    """Read the clock, in seconds, when all that the device was given is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

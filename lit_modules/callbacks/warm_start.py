@@ -4,6 +4,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from acda.models import load_weights
+from lit_modules.callbacks.contracts import HasNetwork, ask
 from lit_modules.errors import UsageError
 
 
@@ -28,8 +29,9 @@ class WarmStart(Callback):
         """Load them."""
         if stage != "fit":
             return
+        network = ask(self, pl_module, HasNetwork).network
         try:
-            report = load_weights(pl_module.network, self.weights)  # type: ignore[arg-type]
+            report = load_weights(network, self.weights)
         except ValueError as error:
             raise UsageError(str(error)) from error
         rank_zero_info(str(report))

@@ -1,5 +1,5 @@
 from lit_modules.metrics.colour import rgb_to_y
-from lit_modules.metrics.count_errors import CountErrors, CountMAE, CountNAE, CountRMSE, counts
+from lit_modules.metrics.count_errors import CountErrors, CountMAE, CountNAE, CountRMSE, count_heads
 from lit_modules.metrics.error_rate import ErrorRate
 from lit_modules.metrics.protocols import EvaluationProtocol, ProtocolName, named_protocol
 from lit_modules.metrics.scores import MeanScore, Score
@@ -16,7 +16,7 @@ __all__ = [
     "ProtocolName",
     "Score",
     "SsimForm",
-    "counts",
+    "count_heads",
     "named_protocol",
     "psnr",
     "rgb_to_y",

@@ -12,7 +12,7 @@ from torchmetrics.utilities import dim_zero_cat
 from lit_modules.metrics.double_metric import DoubleMetric
 
 
-def counts(density: Tensor) -> Tensor:
+def count_heads(density: Tensor) -> Tensor:
     """Sum up density maps.
 
     Args:
@@ -82,7 +82,7 @@ class CountErrors(DoubleMetric):
         self.error.append(predicted.double() - annotated.double())
 
     def compute(self) -> Any:
-        """What was added, in all processes: an :class:`ImageCount` for each image."""
+        """Give what was added, in all processes: an :class:`ImageCount` for each image."""
         annotated, error = dim_zero_cat(self.annotated), dim_zero_cat(self.error)
         return [ImageCount(*pair) for pair in zip(annotated.tolist(), error.tolist(), strict=True)]
 

@@ -41,12 +41,12 @@ def find_heads(
         raise ValueError("density must be finite, got NaN or infinite values: the network does not work")
     sigma = head_sigma / cell_size
     smooth = gaussian_filter(density.astype(np.float64), sigma / 2, mode="nearest")
-    lone = _lone_peak(sigma)
+    lone = _measure_lone_peak(sigma)
     counted = max(0, round(float(density.sum(dtype=np.float64))))
     peaks = peak_local_max(smooth, 1, threshold * lone, exclude_border=False)  # type: ignore[no-untyped-call]
     rows, columns = peaks[:counted].T
     y, x = (
-        (along + _top(smooth, rows, columns, axis)) * cell_size + (cell_size - 1) / 2
+        (along + _find_top(smooth, rows, columns, axis)) * cell_size + (cell_size - 1) / 2
         for axis, along in enumerate((rows, columns))
     )
     return np.stack([x, y, smooth[rows, columns] / lone], axis=1)
@@ -67,15 +67,15 @@ def to_original(points: Floats, image_size: Sequence[int], original_size: Sequen
     return ((points + 0.5) * original / resized - 0.5).clip(0, original - 1)
 
 
-def _lone_peak(sigma: float) -> float:
-    """Value at the peak of a lone head in the middle of a cell, once smoothed; ``sigma`` in cells."""
+def _measure_lone_peak(sigma: float) -> float:
+    """Take the value at the peak of a lone head in the middle of a cell, once smoothed; ``sigma`` in cells."""
     reach = math.ceil(4 * sigma) + 1
     along = np.diff(ndtr((np.arange(-reach, reach + 2) - 0.5) / sigma))
     return float(gaussian_filter1d(along, sigma / 2)[reach]) ** 2
 
 
-def _top(values: Floats, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp], axis: int) -> Floats:
-    """Offset of the top from each peak along an axis, −½ to ½ cells; 0 for peaks at the map's edge."""
+def _find_top(values: Floats, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp], axis: int) -> Floats:
+    """Find the offset of the top from each peak along an axis, −½ to ½ cells; 0 for peaks at the map's edge."""
     padded = np.pad(values, 1, constant_values=np.nan)
     down, right = (1, 0) if axis == 0 else (0, 1)
     below = padded[rows + 1 - down, columns + 1 - right]

@@ -31,7 +31,7 @@ class Tiles(NamedTuple):
     stride: int
 
     def starts(self, length: int) -> list[int]:
-        """First pixels of the tiles along a side of an image."""
+        """List the first pixels of the tiles along a side of an image."""
         return [*range(0, length - self.side + 1, self.stride), length - self.side]
 
 
@@ -70,7 +70,7 @@ class EvaluationProtocol:
             raise ValueError(f"shave must be at least 0, got {self.shave}")
 
     def describe(self) -> str:
-        """The protocol in one line, to stand beside its numbers."""
+        """Put the protocol in one line, to stand beside its numbers."""
         parts = [f"{'Y' if self.channels == 'y' else 'all channels jointly'} in 8 bits"]
         if self.multiple > 1:
             parts.append(f"cropped to a multiple of {self.multiple}")
@@ -85,7 +85,7 @@ class EvaluationProtocol:
         return f"{'; '.join(parts)}; PSNR at most {MAX_PSNR:g} dB; mean over {'tiles' if self.tiles else 'images'}"
 
     def metrics(self) -> MetricCollection:
-        """Means of what :meth:`score` gives: ``psnr_y`` and ``ssim_y``, or ``psnr`` and ``ssim`` of all channels."""
+        """Average what :meth:`score` gives: ``psnr_y`` and ``ssim_y``, or ``psnr`` and ``ssim`` of all channels."""
         suffix = "_y" if self.channels == "y" else ""
         means: dict[str, Metric | MetricCollection] = {
             f"psnr{suffix}": MeanScore("psnr"),
@@ -112,11 +112,11 @@ class EvaluationProtocol:
         if self.channels == "y" and prediction.shape[1] not in (1, 3):
             raise ValueError(f"Y is scored of images with 1 or 3 channels, got {prediction.shape[1]}")
         pairs = zip(torch.split(prediction, 1), torch.split(target, 1), strict=True)
-        return [[self._score(*sample) for sample in self._samples(*pair)] for pair in pairs]
+        return [[self._score(*sample) for sample in self._cut_samples(*pair)] for pair in pairs]
 
-    def _samples(self, prediction: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Grey levels of one image, whole or tile by tile."""
-        levels = self._grey_levels(prediction), self._grey_levels(target)
+    def _cut_samples(self, prediction: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Cut grey levels of one image, whole or tile by tile."""
+        levels = self._take_grey_levels(prediction), self._take_grey_levels(target)
         height, width = levels[0].shape[2:]
         if self.tiles is None or min(height, width) <= self.tiles.side:
             yield levels
@@ -127,13 +127,13 @@ class EvaluationProtocol:
                 cut = (..., slice(top, top + side), slice(left, left + side))
                 yield levels[0][cut], levels[1][cut]
 
-    def _grey_levels(self, image: Tensor) -> Tensor:
-        """Whole numbers from 0 to 255 of the part and the channels that count, float32, which holds them exactly."""
+    def _take_grey_levels(self, image: Tensor) -> Tensor:
+        """Take whole numbers from 0 to 255 of the part and channels that count, float32, which holds them exactly."""
         height, width = (length - length % self.multiple for length in image.shape[2:])
         part = image[..., self.shave : height - self.shave, self.shave : width - self.shave]
-        return torch.cat([self._rounded(rows).float() for rows in torch.split(part, _ROWS, dim=2)], dim=2)
+        return torch.cat([self._round(rows).float() for rows in torch.split(part, _ROWS, dim=2)], dim=2)
 
-    def _rounded(self, image: Tensor) -> Tensor:
+    def _round(self, image: Tensor) -> Tensor:
         levels = (255 * image.double().clamp(0, 1)).round()
         return rgb_to_y(levels / 255).round() if self.channels == "y" and image.shape[1] == 3 else levels
 
@@ -150,7 +150,7 @@ PROTOCOLS: dict[ProtocolName, EvaluationProtocol] = {
 
 
 def named_protocol(name: ProtocolName, shave: int = 0, ssim: SsimForm = "per_channel") -> EvaluationProtocol:
-    """A protocol by the name it has in configurations.
+    """Find a protocol by the name it has in configurations.
 
     Args:
         name: ``realsr_official``: as the authors of RealSR score, Y of the image cropped to a multiple of 4, in tiles

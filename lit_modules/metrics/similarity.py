@@ -80,12 +80,12 @@ def ssim(prediction: Tensor, target: Tensor, peak: float = 255.0, form: SsimForm
     height, width = prediction.shape[2:]
     if min(height, width) < _WINDOW:
         raise ValueError(f"SSIM needs images of at least {_WINDOW}×{_WINDOW} pixels, got {height}×{width}")
-    values = [_mean_ssim(p, t, peak, form) for p, t in zip(prediction, target, strict=True)]
+    values = [_compute_mean_ssim(p, t, peak, form) for p, t in zip(prediction, target, strict=True)]
     return torch.tensor(values, dtype=torch.float64, device=prediction.device)
 
 
-def _mean_ssim(prediction: Tensor, target: Tensor, peak: float, form: SsimForm) -> float:
-    """SSIM of one image ``[C, H, W]``, strip by strip; the sum over rows is exact, in whatever strips they come."""
+def _compute_mean_ssim(prediction: Tensor, target: Tensor, peak: float, form: SsimForm) -> float:
+    """Take SSIM of an image ``[C, H, W]``, strip by strip; the sum over rows is exact, in whatever strips they come."""
     channels, height, width = prediction.shape
     border, dims = (_RADIUS, (0, 1, 2)) if form == "matlab3d" else (0, (1, 2))
     positions = height + 2 * border - 2 * _RADIUS
@@ -93,32 +93,32 @@ def _mean_ssim(prediction: Tensor, target: Tensor, peak: float, form: SsimForm) 
     row_means: list[float] = []
     for top in range(0, positions, rows):
         first, last = top - border, min(top + rows, positions) - border + 2 * _RADIUS
-        p, t = (_taken(image, 1, first, last).double() for image in (prediction, target))
+        p, t = (_take(image, 1, first, last).double() for image in (prediction, target))
         if form == "matlab3d":
-            p, t = (_taken(strip, 2, -border, width + border) for strip in (p, t))
-            p, t = (_taken(strip, 0, -border, channels + border) for strip in (p, t))
-        row_means += _ssim_map(p, t, peak, dims).mean(-1).flatten().tolist()
+            p, t = (_take(strip, 2, -border, width + border) for strip in (p, t))
+            p, t = (_take(strip, 0, -border, channels + border) for strip in (p, t))
+        row_means += _map_ssim(p, t, peak, dims).mean(-1).flatten().tolist()
     return math.fsum(row_means) / len(row_means)
 
 
-def _taken(image: Tensor, dim: int, first: int, last: int) -> Tensor:
-    """Indices ``first`` to before ``last`` of a dimension; those beyond the image stand for its outermost ones."""
+def _take(image: Tensor, dim: int, first: int, last: int) -> Tensor:
+    """Take indices ``first`` to before ``last`` of a dimension; those beyond the image stand for its outermost ones."""
     index = torch.arange(first, last, device=image.device).clamp(0, image.shape[dim] - 1)
     return image.index_select(dim, index)
 
 
-def _ssim_map(prediction: Tensor, target: Tensor, peak: float, dims: Sequence[int]) -> Tensor:
-    """SSIM wherever the window lies within the images, which it does along ``dims``."""
+def _map_ssim(prediction: Tensor, target: Tensor, peak: float, dims: Sequence[int]) -> Tensor:
+    """Compute SSIM wherever the window lies within the images, which it does along ``dims``."""
     c1, c2 = (_K1 * peak) ** 2, (_K2 * peak) ** 2
-    mean_p, mean_t = _blurred(prediction, dims), _blurred(target, dims)
+    mean_p, mean_t = _blur(prediction, dims), _blur(target, dims)
     product_of_means, squares_of_means = mean_p * mean_t, mean_p.square() + mean_t.square()
-    covariance = _blurred(prediction * target, dims) - product_of_means
-    variances = _blurred(prediction.square() + target.square(), dims) - squares_of_means
+    covariance = _blur(prediction * target, dims) - product_of_means
+    variances = _blur(prediction.square() + target.square(), dims) - squares_of_means
     return (2 * product_of_means + c1) * (2 * covariance + c2) / ((squares_of_means + c1) * (variances + c2))
 
 
-def _blurred(image: Tensor, dims: Sequence[int]) -> Tensor:
-    """Gaussian window along each dimension in turn; in double precision faster than a convolution."""
+def _blur(image: Tensor, dims: Sequence[int]) -> Tensor:
+    """Apply a Gaussian window along each dimension in turn; in double precision faster than a convolution."""
     bell = [math.exp(-((i - _RADIUS) ** 2) / (2 * _SIGMA**2)) for i in range(_WINDOW)]
     for dim in dims:
         size = image.shape[dim] - 2 * _RADIUS

@@ -20,8 +20,8 @@ _TITLE_HEIGHT = 14
 _GAP = 4
 
 
-def grey(image: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
-    """Show an image: its values from ``low`` to ``high`` become black to white.
+def draw_image(image: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
+    """Draw an image: its values from ``low`` to ``high`` become black to white.
 
     Args:
         image: ``[1, H, W]``, ``[3, H, W]`` (kept in colour) or ``[H, W]``, any range.
@@ -32,11 +32,11 @@ def grey(image: Tensor, low: float | None = None, high: float | None = None) -> 
         RGB picture, uint8 ``[3, H, W]``.
     """
     image = image if image.dim() == 3 else image[None]
-    return (_unit(image, low, high) * 255).round().to(torch.uint8).expand(3, -1, -1)
+    return (_scale_to_unit(image, low, high) * 255).round().to(torch.uint8).expand(3, -1, -1)
 
 
-def heat(values: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
-    """Show a map in colours from dark violet (``low``) through green to yellow (``high``).
+def draw_heat(values: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
+    """Draw a map in colours from dark violet (``low``) through green to yellow (``high``).
 
     Args:
         values: ``[H, W]``, any range.
@@ -47,15 +47,15 @@ def heat(values: Tensor, low: float | None = None, high: float | None = None) ->
         RGB picture, uint8 ``[3, H, W]``.
     """
     colours = torch.tensor(_VIRIDIS, dtype=torch.float32)
-    position = _unit(values, low, high) * (len(colours) - 1)
+    position = _scale_to_unit(values, low, high) * (len(colours) - 1)
     below = position.long().clamp(max=len(colours) - 2)
     share = (position - below)[..., None]
     mixed = colours[below] * (1 - share) + colours[below + 1] * share
     return mixed.round().to(torch.uint8).permute(2, 0, 1)
 
 
-def photograph(image: Tensor, max_height: int) -> Tensor:
-    """Show a photograph that was normalised by ImageNet's mean and deviation in its own colours.
+def draw_photograph(image: Tensor, max_height: int) -> Tensor:
+    """Draw a photograph that was normalised by ImageNet's mean and deviation in its own colours.
 
     Args:
         image: Normalised, ``[3, H, W]``.
@@ -70,10 +70,10 @@ def photograph(image: Tensor, max_height: int) -> Tensor:
     if height > max_height:
         size = (max_height, max(1, round(width * max_height / height)))
         values = F.interpolate(values[None], size=size, mode="bilinear", antialias=True)[0]
-    return grey(values, 0, 1)
+    return draw_image(values, 0, 1)
 
 
-def middle(image: Tensor, side: int) -> Tensor:
+def cut_middle(image: Tensor, side: int) -> Tensor:
     """Cut out the middle of an image.
 
     Args:
@@ -87,7 +87,7 @@ def middle(image: Tensor, side: int) -> Tensor:
     return image[..., top : top + side, left : left + side]
 
 
-def over_image(cells: Tensor, cell_size: int, image_size: Sequence[int], picture: Tensor) -> Tensor:
+def spread_cells(cells: Tensor, cell_size: int, image_size: Sequence[int], picture: Tensor) -> Tensor:
     """Bring a coarse map of an image to the size of a picture of it.
 
     Args:
@@ -109,7 +109,7 @@ def over_image(cells: Tensor, cell_size: int, image_size: Sequence[int], picture
 
 
 def overlay(picture: Tensor, values: Tensor) -> Tensor:
-    """Lay the square root of a map over a picture in the colours of :func:`heat`; where it is 0 the picture shows.
+    """Lay the square root of a map over a picture in the colours of :func:`draw_heat`; where it is 0 the picture shows.
 
     Args:
         picture: RGB, uint8 ``[3, H, W]``.
@@ -118,12 +118,12 @@ def overlay(picture: Tensor, values: Tensor) -> Tensor:
     Returns:
         RGB picture, uint8 ``[3, H, W]``.
     """
-    shares = _unit(values, 0, None).sqrt()
+    shares = _scale_to_unit(values, 0, None).sqrt()
     opacity = 0.9 * shares
-    return (picture * (1 - opacity) + heat(shares, 0, 1) * opacity).round().to(torch.uint8)
+    return (picture * (1 - opacity) + draw_heat(shares, 0, 1) * opacity).round().to(torch.uint8)
 
 
-def dots(picture: Tensor, points: Tensor, radius: int = 1) -> Tensor:
+def draw_dots(picture: Tensor, points: Tensor, radius: int = 1) -> Tensor:
     """Mark points in a picture with red dots.
 
     Args:
@@ -141,7 +141,7 @@ def dots(picture: Tensor, points: Tensor, radius: int = 1) -> Tensor:
     return torch.from_numpy(np.array(canvas)).permute(2, 0, 1)
 
 
-def row(panels: Sequence[tuple[str, Tensor]], min_height: int = 160) -> Tensor:
+def join_row(panels: Sequence[tuple[str, Tensor]], min_height: int = 160) -> Tensor:
     """Put pictures side by side, each under its title.
 
     Args:
@@ -165,7 +165,7 @@ def row(panels: Sequence[tuple[str, Tensor]], min_height: int = 160) -> Tensor:
     return torch.cat(padded, dim=2)[:, :, :-_GAP]
 
 
-def stack(rows: Sequence[Tensor]) -> Tensor:
+def stack_rows(rows: Sequence[Tensor]) -> Tensor:
     """Put pictures of one kind below each other.
 
     Args:
@@ -178,7 +178,8 @@ def stack(rows: Sequence[Tensor]) -> Tensor:
     return torch.cat([F.pad(r, (0, width - r.shape[2], 0, _GAP), value=255) for r in rows], dim=1)[:, :-_GAP]
 
 
-def _unit(values: Tensor, low: float | None, high: float | None) -> Tensor:
+def _scale_to_unit(values: Tensor, low: float | None, high: float | None) -> Tensor:
+    """Bring values from ``low`` to ``high``, by default the smallest and the largest, to [0, 1]; NaN becomes 0."""
     values = values.detach().float().cpu()
     bottom = float(values.min()) if low is None else low
     top = float(values.max()) if high is None else high

@@ -7,7 +7,7 @@ from typing import IO, Any
 
 from lightning.pytorch import Trainer
 
-from lit_modules.output.whole_file import naming, whole_file
+from lit_modules.output.whole_file import name_in_errors, whole_file
 
 
 class RowWriter:
@@ -35,7 +35,7 @@ class RowWriter:
 
     def write(self, rows: Iterable[Sequence[Any]]) -> None:
         """Append rows; they are on disk when this returns."""
-        with naming(self.path):
+        with name_in_errors(self.path):
             self._rows.writerows(rows)
             self._file.flush()
 

@@ -23,7 +23,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         OSError: If it cannot be written, or something is there that is no file, such as a device; names it.
     """
-    with naming(path):
+    with name_in_errors(path):
         if path.exists() and not path.is_file():
             raise FileExistsError(errno.EEXIST, "Exists and is no regular file", str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def name_in_errors(path: Path) -> Iterator[None]:
     """Let an error in writing name its file, which Python's does not once the file is open.
 
     Args:

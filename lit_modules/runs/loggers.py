@@ -10,7 +10,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from lit_modules.output.whole_file import naming, whole_file
+from lit_modules.output.whole_file import name_in_errors, whole_file
 
 
 def default_loggers(run: Path) -> list[Logger]:
@@ -38,7 +38,7 @@ class EventFile(TensorBoardLogger):
 
     @contextmanager
     def _named(self) -> Iterator[None]:
-        with naming(Path(self.log_dir, "events.out.tfevents.*")):
+        with name_in_errors(Path(self.log_dir, "events.out.tfevents.*")):
             try:
                 yield
             except ValueError as error:
@@ -110,7 +110,7 @@ class MetricsFile(Logger):
     def _append(self, row: dict[str, Any]) -> None:
         size = self.path.stat().st_size
         try:
-            with naming(self.path), self.path.open("a", newline="") as file:
+            with name_in_errors(self.path), self.path.open("a", newline="") as file:
                 csv.DictWriter(file, self._columns).writerow(row)
         except OSError:
             os.truncate(self.path, size)  # the beginning of a row would be taken for a row

@@ -1,11 +1,10 @@
 """A resumed training draws the random numbers that the uninterrupted one would have drawn."""
 
-import random
 from typing import Any
 
-import numpy as np
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+
+from lit_modules.random_state import GeneratorStates, capture_random_state, restore_random_state
 
 KEY = "random_state"
 
@@ -21,18 +20,11 @@ class RandomState(Callback):
 
     def __init__(self, restore: bool = True) -> None:
         self.restore = restore
-        self._loaded: dict[str, Any] | None = None
+        self._loaded: GeneratorStates | None = None
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds the state, in types that load without pickled objects."""
-        device = trainer.strategy.root_device
-        name, key, *rest = np.random.get_state(legacy=True)
-        checkpoint[KEY] = {
-            "python": random.getstate(),
-            "numpy": (name, np.asarray(key).tolist(), *rest),
-            "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-        }
+        checkpoint[KEY] = capture_random_state(trainer.strategy.root_device)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Remembers the state."""
@@ -52,12 +44,5 @@ class RandomState(Callback):
             self._take_over(trainer)
 
     def _take_over(self, trainer: Trainer) -> None:
-        if self._loaded is None:
-            return
-        version, internal, gauss = self._loaded["python"]
-        random.setstate((version, tuple(internal), gauss))
-        np.random.set_state(self._loaded["numpy"])
-        torch.set_rng_state(self._loaded["torch"].cpu())
-        device = trainer.strategy.root_device
-        if self._loaded["cuda"] is not None and device.type == "cuda":
-            torch.cuda.set_rng_state(self._loaded["cuda"].cpu(), device)
+        if self._loaded is not None:
+            restore_random_state(self._loaded, trainer.strategy.root_device)

@@ -8,6 +8,8 @@ from lightning.pytorch.loops.loop import _Loop
 from lightning.pytorch.loops.progress import _ProcessedTracker
 from lightning.pytorch.utilities import rank_zero_info
 
+from acda.models.contracts import fulfils
+from lit_modules.callbacks.contracts import HasNetwork
 from lit_modules.errors import UsageError
 from lit_modules.export import OPSET, SUFFIXES, Format, check_packages, export_network
 from lit_modules.runs import checkpoints
@@ -66,7 +68,7 @@ class RunTrainer(Trainer):
             UsageError: If the network cannot be exported, a package is missing, or the file differs from the network.
         """
         check_packages(format)
-        network = getattr(model, "network", None)
+        network = model.network if fulfils(model, HasNetwork) else None
         if network is None:
             raise UsageError(f"{type(model).__name__} cannot be exported: it has no network")
         if ckpt_path is not None:

@@ -2,8 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal
 
+import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
@@ -15,13 +17,15 @@ from lit_modules.callbacks.cost_summary import CostSummary
 from lit_modules.callbacks.picture_logger import PictureLogger
 from lit_modules.errors import TrainingError
 from lit_modules.metrics.sample_mean import SampleMean
-from lit_modules.tasks.non_finite import explain_loss, explain_weights, random_state
+from lit_modules.random_state import capture_torch_state
+from lit_modules.tasks.non_finite import explain_loss, explain_weights
 
 Stage = Literal["train", "val", "test"]
 
 
-class StepOutput(NamedTuple):
-    """What one step of a task gives.
+@dataclass(frozen=True)
+class StepOutput:
+    """What one step of a task gives; a task whose callbacks need more of it gives a subclass.
 
     Attributes:
         loss: Scalar.
@@ -35,26 +39,32 @@ class StepOutput(NamedTuple):
 class Task(LightningModule, ABC):
     """Base of all tasks: a network, how to optimise it, and one step for all stages.
 
-    A subclass calls ``super().__init__`` and writes :meth:`step`. Training ends with a
-    :class:`lit_modules.errors.TrainingError` at the first loss that is not finite, and no checkpoint gets weights that
-    are not.
+    A subclass writes :meth:`step`. Its ``__init__`` has arguments of its own, by keyword, and hands all others to
+    ``super().__init__(network, **kwargs)``: the command line finds them there, with their types and help.
+
+    In ``validation_step`` and ``test_step`` callbacks get, as ``outputs``, the prediction of the :class:`StepOutput`
+    that :meth:`step` gave; of a subclass of it, which has more to tell, they get the whole. ``pictures`` gets the same.
+
+    Training ends with a :class:`lit_modules.errors.TrainingError` at the first loss that is not finite, and no
+    checkpoint gets weights that are not. Compiling, by ``torch.compile``, leaves the network's state dict as it is.
 
     Args:
         network: What is trained.
         optimizer: Makes the optimizer from the parameters.
-        lr_scheduler: Makes the learning rate schedule from the optimizer; None keeps the rate constant.
+        lr_scheduler: Makes the schedule from the optimizer; None keeps the rate constant.
         lr_scheduler_interval: Whether the schedule counts epochs or steps.
-        compile_network: Compile the network in place with ``torch.compile``, which leaves its state dict as it is.
+        compile_network: Compile the network in place.
         decay_norms_and_biases: Whether weight decay acts on parameters of one dimension too.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        optimizer: OptimizerCallable,
-        lr_scheduler: LRSchedulerCallable | None,
-        lr_scheduler_interval: Literal["epoch", "step"],
-        compile_network: bool,
+        *,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        lr_scheduler_interval: Literal["epoch", "step"] = "epoch",
+        compile_network: bool = False,
         decay_norms_and_biases: bool = True,
     ) -> None:
         super().__init__()
@@ -75,12 +85,12 @@ class Task(LightningModule, ABC):
     def step(self, batch: Any, stage: Stage) -> StepOutput:
         """Run the network on a batch, log its metrics under ``<stage>/``, and give loss and prediction."""
 
-    def pictures(self, batch: Any, prediction: Tensor) -> Iterable[tuple[str, Tensor]]:
-        """Pictures worth a look in a batch that was evaluated, the first ones first.
+    def pictures(self, batch: Any, output: Any) -> Iterable[tuple[str, Tensor]]:
+        """Draw what is worth a look in a batch that was evaluated, the first ones first.
 
         Args:
             batch: The batch.
-            prediction: What :meth:`step` gave for it.
+            output: What :meth:`step` gave for it, as callbacks get it.
 
         Returns:
             Name and RGB picture, uint8 ``[3, H, W]``; none by default.
@@ -88,18 +98,22 @@ class Task(LightningModule, ABC):
         return ()
 
     def network_input(self, batch: Any) -> Tensor:
-        """What of a batch callbacks may show the network: its images."""
+        """Give what of a batch callbacks may show the network: its images."""
         image: Tensor = batch.image
         return image
 
     def default_callbacks(self) -> list[Callback]:
-        """Callbacks that belong to the task; one of the same class in the trainer's list takes its place."""
+        """Make the callbacks that belong to the task; one of the same class in the trainer's list takes its place."""
         return [CostSummary(), CoefficientMaps(), PictureLogger()]
 
     def configure_callbacks(self) -> list[Callback]:
         """Add the default callbacks that the user has not set."""
-        present = {type(callback) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
-        return [callback for callback in self.default_callbacks() if type(callback) not in present]
+        given = self.given_callbacks()
+        return [callback for callback in self.default_callbacks() if type(callback) not in given]
+
+    def given_callbacks(self) -> set[type[Callback]]:
+        """List the classes of the trainer's callbacks."""
+        return {type(callback) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
 
     def forward(self, image: Tensor) -> Tensor:
         """Run the network."""
@@ -107,14 +121,14 @@ class Task(LightningModule, ABC):
         return prediction
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """One step of training; logs ``train/loss``.
+        """Train on a batch; logs ``train/loss``.
 
         Each step waits for the device, and for the other processes, to know whether its loss is finite.
 
         Raises:
             TrainingError: If it is not, in any process.
         """
-        drawn = random_state(self.device)
+        drawn = capture_torch_state(self.device)
         loss = self.step(batch, "train").loss
         if not self.trainer.strategy.reduce_boolean_decision(bool(loss.isfinite())):
             loss = loss.detach()  # lets go of what backward would need
@@ -134,24 +148,24 @@ class Task(LightningModule, ABC):
         if message is not None:
             raise TrainingError(message)
 
-    def validation_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """One step of validation; gives the prediction to callbacks."""
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        """Validate on a batch; gives the prediction to callbacks, or more, see the class."""
         return self._evaluate(batch, "val")
 
-    def test_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """One step of testing; gives the prediction to callbacks."""
+    def test_step(self, batch: Any, batch_idx: int) -> Any:
+        """Test on a batch; gives the prediction to callbacks, or more, see the class."""
         return self._evaluate(batch, "test")
 
-    def _evaluate(self, batch: Any, stage: Literal["val", "test"]) -> Tensor:
+    def _evaluate(self, batch: Any, stage: Literal["val", "test"]) -> Tensor | StepOutput:
         output = self.step(batch, stage)
         loss: SampleMean = getattr(self, f"{stage}_loss")
         loss.update(output.loss, len(batch.id))
         self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True)
-        return output.prediction
+        return output.prediction if type(output) is StepOutput else output
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the optimizer and, if there is one, the schedule."""
-        optimizer = self.make_optimizer(self.parameters() if self.decay_norms_and_biases else self._parameter_groups())
+        optimizer = self.make_optimizer(self.parameters() if self.decay_norms_and_biases else self._group_parameters())
         if self.make_lr_scheduler is None:
             return optimizer
         scheduler = self.make_lr_scheduler(optimizer)
@@ -160,8 +174,8 @@ class Task(LightningModule, ABC):
             config["monitor"] = scheduler.monitor
         return {"optimizer": optimizer, "lr_scheduler": config}
 
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Parameters that weight decay acts on, and those of one dimension, which it leaves alone."""
+    def _group_parameters(self) -> list[dict[str, Any]]:
+        """Part parameters into those that weight decay acts on, and those of one dimension, which it leaves alone."""
         decayed = [parameter for parameter in self.parameters() if parameter.dim() > 1]
         others = [parameter for parameter in self.parameters() if parameter.dim() <= 1]
         return [{"params": decayed}, {"params": others, "weight_decay": 0.0}]

@@ -1,11 +1,9 @@
 """Image classification."""
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any
 
-import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchvision.transforms.v2 import MixUp  # type: ignore[import-untyped]
@@ -14,7 +12,7 @@ from datamodules.batches import ImageBatch, LabelledBatch
 from lit_modules.callbacks import ClassificationReport, ClassPredictions
 from lit_modules.errors import UsageError
 from lit_modules.metrics import ErrorRate
-from lit_modules.output.pictures import grey, row
+from lit_modules.output import draw_image, join_row
 from lit_modules.tasks.base import Stage, StepOutput, Task
 
 
@@ -29,13 +27,9 @@ class ClassificationTask(Task):
         network: Maps images ``[N, C, H, W]`` to logits ``[N, num_classes]``.
         num_classes: Number of classes.
         label_smoothing: Share of the target spread over all classes, 0 to 1.
-        optimizer: Makes the optimizer from the parameters.
-        lr_scheduler: Makes the schedule from the optimizer; None keeps the rate constant.
-        lr_scheduler_interval: Whether the schedule counts epochs or steps.
-        compile_network: Compile the network in place.
-        decay_norms_and_biases: Whether weight decay acts on parameters of one dimension too.
         mixup_alpha: Train on mixtures of two images whose shares are from the Beta(α, α) distribution; 0 for none.
             Training's error rates then count the image with the larger share.
+        kwargs: Further arguments of :class:`Task`.
 
     Raises:
         ValueError: If ``num_classes`` is below 2, ``label_smoothing`` outside 0 to 1, or ``mixup_alpha`` negative.
@@ -49,13 +43,10 @@ class ClassificationTask(Task):
         self,
         network: nn.Module,
         num_classes: int,
+        *,
         label_smoothing: float = 0.0,
-        optimizer: OptimizerCallable = torch.optim.Adam,
-        lr_scheduler: LRSchedulerCallable | None = None,
-        lr_scheduler_interval: Literal["epoch", "step"] = "epoch",
-        compile_network: bool = False,
-        decay_norms_and_biases: bool = True,
         mixup_alpha: float = 0.0,
+        **kwargs: Any,
     ) -> None:
         if num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
@@ -63,9 +54,7 @@ class ClassificationTask(Task):
             raise ValueError(f"label_smoothing must be from 0 to 1, got {label_smoothing}")
         if mixup_alpha < 0:
             raise ValueError(f"mixup_alpha must be at least 0, got {mixup_alpha}")
-        super().__init__(
-            network, optimizer, lr_scheduler, lr_scheduler_interval, compile_network, decay_norms_and_biases
-        )
+        super().__init__(network, **kwargs)
         self.num_classes = num_classes
         self.mixup = MixUp(alpha=mixup_alpha, num_classes=num_classes) if mixup_alpha else None
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
@@ -77,7 +66,7 @@ class ClassificationTask(Task):
 
     @property
     def class_names(self) -> list[str]:
-        """Names of the classes as the data module gives them, else their indices."""
+        """The names of the classes as the data module gives them, else their indices."""
         datamodule = getattr(self.trainer, "datamodule", None)
         names: list[str] = getattr(datamodule, "class_names", [str(i) for i in range(self.num_classes)])
         return names
@@ -99,7 +88,7 @@ class ClassificationTask(Task):
         return [*super().default_callbacks(), ClassificationReport(), ClassPredictions()]
 
     def step(self, batch: LabelledBatch, stage: Stage) -> StepOutput:
-        """Cross-entropy and error rates of a batch."""
+        """Take cross-entropy and error rates of a batch."""
         image, label, target = batch.image, batch.label, batch.label
         if stage == "train" and self.mixup is not None:
             image, target = self.mixup(image, label)  # target: a probability for each class
@@ -117,14 +106,14 @@ class ClassificationTask(Task):
         return StepOutput(self.loss(logits, target), logits)
 
     def pictures(self, batch: LabelledBatch, prediction: Tensor) -> Iterable[tuple[str, Tensor]]:
-        """Misclassified images, each under its true and predicted class."""
+        """Draw misclassified images, each under its true and predicted class."""
         names = self.class_names
         guesses = prediction.argmax(dim=1)
         for i in (guesses != batch.label).nonzero()[:, 0].tolist():
             title = f"{names[batch.label[i]]} taken for {names[guesses[i]]}"
-            yield f"{batch.id[i]}", row([(title, grey(batch.image[i]))])
+            yield f"{batch.id[i]}", join_row([(title, draw_image(batch.image[i]))])
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
-        """Probabilities ``[N, num_classes]``."""
+        """Give probabilities ``[N, num_classes]``."""
         probabilities: Tensor = self(batch.image).softmax(dim=1)
         return probabilities

@@ -1,20 +1,20 @@
 """Crowd counting by density maps."""
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
 
 from acda.inference import FLIP
+from acda.models.contracts import output_stride
 from datamodules.batches import CrowdBatch, PhotographBatch
 from lit_modules.callbacks import CountReport, CrowdPredictions
-from lit_modules.metrics import CountMAE, CountNAE, CountRMSE, counts
-from lit_modules.output.pictures import dots, heat, over_image, photograph, row
+from lit_modules.metrics import CountMAE, CountNAE, CountRMSE, count_heads
+from lit_modules.output import draw_dots, draw_heat, draw_photograph, join_row, spread_cells
 from lit_modules.tasks.base import Stage, StepOutput, Task
 from lit_modules.tasks.whole_images import WholeImageNetwork
 
@@ -36,12 +36,8 @@ class CountingTask(Task):
         loss: Compares output and target, in single precision; None: mean squared error.
         tile: Evaluate images in parts of this side in pixels, a multiple of the network's ``total_stride``, with the
             surroundings that they depend on: the result is that of the whole image, in less memory. Default: whole.
-        test_time_flip: In evaluation take the mean of an image's and its mirror image's density.
-        optimizer: Makes the optimizer from the parameters.
-        lr_scheduler: Makes the schedule from the optimizer; None keeps the rate constant.
-        lr_scheduler_interval: Whether the schedule counts epochs or steps.
-        compile_network: Compile the network in place.
-        decay_norms_and_biases: Whether weight decay acts on parameters of one dimension too.
+        self_ensemble: In evaluation take the mean of an image's and its mirror image's density.
+        kwargs: Further arguments of :class:`Task`.
 
     Raises:
         ValueError: If ``density_scale`` is not positive, or ``tile`` does not suit the network's strides.
@@ -53,24 +49,19 @@ class CountingTask(Task):
     def __init__(
         self,
         network: nn.Module,
+        *,
         density_scale: float = 100.0,
         loss: nn.Module | None = None,
         tile: int | None = None,
-        test_time_flip: bool = False,
-        optimizer: OptimizerCallable = torch.optim.Adam,
-        lr_scheduler: LRSchedulerCallable | None = None,
-        lr_scheduler_interval: Literal["epoch", "step"] = "epoch",
-        compile_network: bool = False,
-        decay_norms_and_biases: bool = True,
+        self_ensemble: bool = False,
+        **kwargs: Any,
     ) -> None:
         if density_scale <= 0:
             raise ValueError(f"density_scale must be positive, got {density_scale}")
-        super().__init__(
-            network, optimizer, lr_scheduler, lr_scheduler_interval, compile_network, decay_norms_and_biases
-        )
+        super().__init__(network, **kwargs)
         self.density_scale = density_scale
         self.loss = nn.MSELoss() if loss is None else loss
-        self.on_whole_images = WholeImageNetwork(network, tile, FLIP if test_time_flip else None)
+        self.on_whole_images = WholeImageNetwork(network, tile, FLIP if self_ensemble else None)
         errors = MetricCollection({"mae": CountMAE(), "rmse": CountRMSE(), "nae": CountNAE()})
         self.train_metrics = MetricCollection({"mae": CountMAE()}, prefix="train/")
         self.val_metrics = errors.clone(prefix="val/")
@@ -81,20 +72,20 @@ class CountingTask(Task):
         return [*super().default_callbacks(), CountReport(), CrowdPredictions()]
 
     def step(self, batch: CrowdBatch, stage: Stage) -> StepOutput:
-        """Loss and errors of the counts of a batch; the prediction is the density in heads per cell."""
+        """Take loss and errors of the counts of a batch; the prediction is the density in heads per cell."""
         output = self(batch.image) if stage == "train" else self.on_whole_images(batch.image)
         cell_size = self.cell_size(batch.image, output)
         with torch.autocast(output.device.type, enabled=False):
             output = output.float()
-            loss = self.loss(output, summed(batch.density.float(), cell_size) * self.density_scale)
+            loss = self.loss(output, sum_cells(batch.density.float(), cell_size) * self.density_scale)
         density = output.detach() / self.density_scale
         metrics: MetricCollection = getattr(self, f"{stage}_metrics")
-        metrics.update(counts(density), batch.num_heads)
+        metrics.update(count_heads(density), batch.num_heads)
         self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=stage == "val", batch_size=len(batch.id))
         return StepOutput(loss, density)
 
     def cell_size(self, image: Tensor, output: Tensor) -> int:
-        """Side in pixels of the cells that the network divides images into.
+        """Tell the side in pixels of the cells that the network divides images into.
 
         Args:
             image: ``[N, 3, H, W]``.
@@ -108,7 +99,7 @@ class CountingTask(Task):
         """
         count, _, height, width = image.shape
         from_sizes = -(-height // max(1, output.shape[-2]))
-        size = int(getattr(self.network, "output_stride", from_sizes))
+        size = output_stride(self.network, default=from_sizes)
         expected = [count, 1, -(-height // size), -(-width // size)]
         if list(output.shape) != expected:
             raise ValueError(
@@ -118,26 +109,28 @@ class CountingTask(Task):
         return size
 
     def pictures(self, batch: CrowdBatch, prediction: Tensor) -> Iterable[tuple[str, Tensor]]:
-        """Photograph with its heads, annotated and predicted density in one range of colours, with their counts."""
+        """Draw photograph with heads, annotated and predicted density in one range of colours, with their counts."""
         cell_size = self.cell_size(batch.image, prediction)
-        annotated = summed(batch.density.float(), cell_size)
-        predicted = counts(prediction).tolist()
+        annotated = sum_cells(batch.density.float(), cell_size)
+        predicted = count_heads(prediction).tolist()
         height, width = batch.image.shape[2:]
         for i, name in enumerate(batch.id):
-            shown = photograph(batch.image[i], max_height=400)
-            maps = [over_image(density[i, 0], cell_size, (height, width), shown) for density in (annotated, prediction)]
+            shown = draw_photograph(batch.image[i], max_height=400)
+            maps = [
+                spread_cells(density[i, 0], cell_size, (height, width), shown) for density in (annotated, prediction)
+            ]
             top = max(float(values.max()) for values in maps)
-            heads = dots(shown, (batch.points[i].cpu() + 0.5) * shown.shape[1] / height - 0.5)
+            heads = draw_dots(shown, (batch.points[i].cpu() + 0.5) * shown.shape[1] / height - 0.5)
             titles = (f"annotated {int(batch.num_heads[i])}", f"predicted {predicted[i]:.1f}")
-            panels = [(title, heat(values, 0, top)) for title, values in zip(titles, maps, strict=True)]
-            yield name, row([("photograph", heads), *panels])
+            panels = [(title, draw_heat(values, 0, top)) for title, values in zip(titles, maps, strict=True)]
+            yield name, join_row([("photograph", heads), *panels])
 
     def predict_step(self, batch: PhotographBatch, batch_idx: int) -> Tensor:
-        """Density in heads per cell, ``[N, 1, h, w]``."""
+        """Give the density in heads per cell, ``[N, 1, h, w]``."""
         return self.on_whole_images(batch.image).float() / self.density_scale
 
 
-def summed(density: Tensor, cell_size: int) -> Tensor:
+def sum_cells(density: Tensor, cell_size: int) -> Tensor:
     """Sum up a density map over cells.
 
     Args:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._pytree import tree_leaves
 
+from lit_modules.random_state import TorchStates, restore_torch_state
+
 _SHOWN = 5  # samples that a message names
 _CHECKPOINTS = (
     "checkpoints, if any, hold finite weights: with the change go on with --ckpt_path last, or best if training had "
@@ -19,13 +21,8 @@ _CHECKPOINTS = (
 )
 
 
-def random_state(device: torch.device) -> list[Tensor]:
-    """State of PyTorch's random numbers on the CPU and, if it is a GPU, on a device."""
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
-
-
 def explain_loss(
-    task: LightningModule, batch: Any, batch_idx: int, loss: Tensor, again: Callable[[], Tensor], drawn: list[Tensor]
+    task: LightningModule, batch: Any, batch_idx: int, loss: Tensor, again: Callable[[], Tensor], drawn: TorchStates
 ) -> str:
     """Say where a loss that is not finite arose.
 
@@ -38,20 +35,20 @@ def explain_loss(
         batch_idx: Number of the batch in its epoch.
         loss: Scalar, without its graph; finite where another process has one that is not.
         again: Runs the step, gives its loss.
-        drawn: The :func:`random_state` before the step.
+        drawn: State of the generators that the step's random numbers came from, before it.
 
     Returns:
         A few lines: loss, step and samples; the first place; what to do.
     """
-    where = _place(task, again, drawn)
+    where = _find_place(task, again, drawn)
     when = f"step {task.trainer.global_step} (epoch {task.current_epoch}, batch {batch_idx})"
     if loss.isfinite():
         return f"the loss of another process is not finite at {when}; that process says where"
-    bad = _bad_samples(batch)
+    bad = _find_bad_samples(batch)
     lines = [
-        f"the loss is {float(loss)} at {when}, samples: {_abbreviated(batch.id)}",
+        f"the loss is {float(loss)} at {when}, samples: {_abbreviate(batch.id)}",
         *([f"data: {text}" for text in bad] or [f"first place: {where}"]),
-        "what to do: mend these samples or leave them out" if bad else _advice(task),
+        "what to do: mend these samples or leave them out" if bad else _advise(task),
         _CHECKPOINTS,
     ]
     return "\n".join(lines)
@@ -66,53 +63,51 @@ def explain_weights(task: LightningModule) -> str | None:
     Returns:
         A few lines: step, parameter, what to do; None if all are finite.
     """
-    where = _bad_weight(task, task)
+    where = _find_bad_weight(task, task)
     if where is None:
         return None
     when = f"after step {task.trainer.global_step} (epoch {task.current_epoch})"
     lines = [
         f"weights are not finite {when}, so no checkpoint of them is kept",
         f"first place: {where}",
-        _advice(task),
+        _advise(task),
         _CHECKPOINTS,
     ]
     return "\n".join(lines)
 
 
-def _advice(task: LightningModule) -> str:
+def _advise(task: LightningModule) -> str:
     precision = ", --trainer.precision=32-true" if "16" in str(task.trainer.precision) else ""
     return f"what to do: a smaller learning rate, --trainer.gradient_clip_val=1{precision}, or look at the samples"
 
 
-def _bad_samples(batch: Any) -> list[str]:
-    """For each part of a batch the samples of which it is not finite."""
+def _find_bad_samples(batch: Any) -> list[str]:
+    """Say of each part of a batch in which samples it is not finite."""
     found = []
     for field in getattr(batch, "_fields", ("image",)):
         values = getattr(batch, field)
         if isinstance(values, Tensor) or all(isinstance(value, Tensor) for value in values):
             bad = [name for name, value in zip(batch.id, values, strict=False) if not value.isfinite().all()]
             if bad:
-                found.append(f"{field} is not finite in {_abbreviated(bad)}")
+                found.append(f"{field} is not finite in {_abbreviate(bad)}")
     return found
 
 
-def _place(task: LightningModule, again: Callable[[], Tensor], drawn: list[Tensor]) -> str:
-    """The first place in the order of execution, in words."""
+def _find_place(task: LightningModule, again: Callable[[], Tensor], drawn: TorchStates) -> str:
+    """Find the first place in the order of execution, in words."""
     watch = _Watch(task)
-    with torch.compiler.set_stance("force_eager"), torch.no_grad(), isolate_rng(), _own_buffers(task), watch.hooks():
-        torch.set_rng_state(drawn[0])
-        for state in drawn[1:]:
-            torch.cuda.set_rng_state(state, task.device)
+    with torch.compiler.set_stance("force_eager"), torch.no_grad(), isolate_rng(), _copy_buffers(task), watch.hooks():
+        restore_torch_state(drawn, task.device)
         loss = again()
     if watch.place is not None:
         return watch.place
     if loss.isfinite():
         return "not found, since the step gives a finite loss when it is run again, not compiled"
-    return _bad_weight(task, task) or "the loss itself, since the outputs of all modules are finite"
+    return _find_bad_weight(task, task) or "the loss itself, since the outputs of all modules are finite"
 
 
 @contextmanager
-def _own_buffers(task: nn.Module) -> Iterator[None]:
+def _copy_buffers(task: nn.Module) -> Iterator[None]:
     """Let modules work on copies of their buffers."""
     originals = [(m, name, buffer) for m in task.modules() for name, buffer in m.named_buffers(recurse=False)]
     try:
@@ -151,32 +146,32 @@ class _Watch:
                 handle.remove()
 
     def _before(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        given = _magnitude((args, kwargs))
+        given = _find_magnitude((args, kwargs))
         if self.place is None and not math.isfinite(given):
             caller = self._running[-1][0] if self._running else self.task
-            who = self._named(caller) if self._running else "the task"
-            self.place = _bad_weight(self.task, caller) or (
-                f"what {who} gives to {self._named(module)} holds {given}, though all before is finite"
+            who = self._name(caller) if self._running else "the task"
+            self.place = _find_bad_weight(self.task, caller) or (
+                f"what {who} gives to {self._name(module)} holds {given}, though all before is finite"
             )
         self._running.append((module, given))  # which the module may overwrite
 
     def _after(self, module: nn.Module, args: Any, output: Any) -> None:
         _, given = self._running.pop()
-        result = _magnitude(output)
+        result = _find_magnitude(output)
         if self.place is None and not math.isfinite(result):
-            dtypes = sorted({str(value.dtype).removeprefix("torch.") for value in _numbers(output)})
-            self.place = _bad_weight(self.task, module) or (
-                f"{self._named(module)}: its output ({', '.join(dtypes)}) holds {result}, though its weights and what "
+            dtypes = sorted({str(value.dtype).removeprefix("torch.") for value in _collect_numbers(output)})
+            self.place = _find_bad_weight(self.task, module) or (
+                f"{self._name(module)}: its output ({', '.join(dtypes)}) holds {result}, though its weights and what "
                 f"it is given, of magnitudes up to {given:.3g}, are finite"
             )
 
-    def _named(self, module: nn.Module) -> str:
+    def _name(self, module: nn.Module) -> str:
         return f"{self.names[id(module)]} ({type(module).__name__})"
 
 
-def _bad_weight(task: nn.Module, part: nn.Module) -> str | None:
-    """The first parameter in a part of a task, or buffer of its own, that is not finite, in words."""
-    bad = {id(value) for value in (*part.parameters(), *_buffers_in_use(part)) if not value.isfinite().all()}
+def _find_bad_weight(task: nn.Module, part: nn.Module) -> str | None:
+    """Find the first parameter in a part of a task, or buffer of its own, that is not finite, in words."""
+    bad = {id(value) for value in (*part.parameters(), *_list_buffers_in_use(part)) if not value.isfinite().all()}
     names = [name for name, value in (*task.named_parameters(), *task.named_buffers()) if id(value) in bad]
     if not names:
         return None
@@ -188,23 +183,23 @@ def _bad_weight(task: nn.Module, part: nn.Module) -> str | None:
     )
 
 
-def _buffers_in_use(module: nn.Module) -> Iterator[Tensor]:
-    """Buffers of a module, without running statistics that training only writes, this step's already among them."""
+def _list_buffers_in_use(module: nn.Module) -> Iterator[Tensor]:
+    """List buffers of a module, not running statistics that training only writes, this step's already among them."""
     if not (isinstance(module, _NormBase) and module.training):
         yield from module.buffers(recurse=False)
 
 
-def _magnitude(values: object) -> float:
-    """The largest magnitude in nested tensors; NaN where there is one."""
-    found = [value.abs().amax().double().cpu() for value in _numbers(values)]
+def _find_magnitude(values: object) -> float:
+    """Find the largest magnitude in nested tensors; NaN where there is one."""
+    found = [value.abs().amax().double().cpu() for value in _collect_numbers(values)]
     return float(torch.stack(found).amax()) if found else 0.0
 
 
-def _numbers(values: object) -> list[Tensor]:
+def _collect_numbers(values: object) -> list[Tensor]:
     tensors = (value for value in tree_leaves(values) if isinstance(value, Tensor) and value.numel())
     return [value for value in tensors if value.is_floating_point() or value.is_complex()]
 
 
-def _abbreviated(names: Sequence[str]) -> str:
+def _abbreviate(names: Sequence[str]) -> str:
     others = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {others} more" if others > 0 else "")

@@ -1,17 +1,17 @@
 """The pattern detection experiment (paper section 3.3)."""
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from datamodules.batches import PatternBatch
 from lit_modules.callbacks import MapPredictions
-from lit_modules.output.pictures import grey, heat, row
+from lit_modules.output import draw_heat, draw_image, join_row
 from lit_modules.tasks.base import Stage, StepOutput, Task
 
 
@@ -27,9 +27,7 @@ class PatternTask(Task):
         border: Pixels along each border that the equivariance error leaves out; at least the network's receptive
             radius.
         optimizer: Makes the optimizer from the parameters.
-        lr_scheduler: Makes the schedule from the optimizer; None keeps the rate constant.
-        lr_scheduler_interval: Whether the schedule counts epochs or steps.
-        compile_network: Compile the network in place.
+        kwargs: Further arguments of :class:`Task`.
 
     Raises:
         ValueError: If ``border`` is negative.
@@ -41,15 +39,14 @@ class PatternTask(Task):
     def __init__(
         self,
         network: nn.Module,
+        *,
         border: int = 8,
         optimizer: OptimizerCallable = torch.optim.SGD,
-        lr_scheduler: LRSchedulerCallable | None = None,
-        lr_scheduler_interval: Literal["epoch", "step"] = "epoch",
-        compile_network: bool = False,
+        **kwargs: Any,
     ) -> None:
         if border < 0:
             raise ValueError(f"border must be at least 0, got {border}")
-        super().__init__(network, optimizer, lr_scheduler, lr_scheduler_interval, compile_network)
+        super().__init__(network, optimizer=optimizer, **kwargs)
         self.border = border
 
     def default_callbacks(self) -> list[Callback]:
@@ -57,7 +54,7 @@ class PatternTask(Task):
         return [*super().default_callbacks(), MapPredictions()]
 
     def step(self, batch: PatternBatch, stage: Stage) -> StepOutput:
-        """Mean squared error of a batch; in a test also of the moved input, and the equivariance error."""
+        """Take the mean squared error of a batch; in a test also of the moved input, and the equivariance error."""
         prediction = self(batch.image)
         loss = F.mse_loss(prediction, batch.target)
         metrics = {f"{stage}/mse": loss.detach()}
@@ -70,24 +67,28 @@ class PatternTask(Task):
         return StepOutput(loss, prediction)
 
     def pictures(self, batch: PatternBatch, prediction: Tensor) -> Iterable[tuple[str, Tensor]]:
-        """Input, target and prediction, as given and moved."""
+        """Draw input, target and prediction, as given and moved."""
         with torch.no_grad():
             shifted = self(batch.shifted_image)
         for i, name in enumerate(batch.id):
             as_given = (batch.image[i], batch.target[i, 0], prediction[i, 0])
             moved = (batch.shifted_image[i], batch.shifted_target[i, 0], shifted[i, 0])
             for suffix, (image, target, map_) in (("", as_given), ("_shifted", moved)):
-                panels = [("input", grey(image)), ("target", heat(target)), ("prediction", heat(map_, 0, 1))]
-                yield f"{name}{suffix}", row(panels, min_height=300)
+                panels = [
+                    ("input", draw_image(image)),
+                    ("target", draw_heat(target)),
+                    ("prediction", draw_heat(map_, 0, 1)),
+                ]
+                yield f"{name}{suffix}", join_row(panels, min_height=300)
 
     def predict_step(self, batch: PatternBatch, batch_idx: int) -> Tensor:
-        """Detection maps ``[N, 1, H, W]``."""
+        """Give detection maps ``[N, 1, H, W]``."""
         prediction: Tensor = self(batch.image)
         return prediction
 
 
 def equivariance_error(prediction: Tensor, shifted_prediction: Tensor, shift: int, border: int) -> Tensor:
-    """Largest difference between a prediction, moved, and the prediction on the moved input.
+    """Take the largest difference between a prediction, moved, and the prediction on the moved input.
 
     Args:
         prediction: ``[N, 1, H, W]``.

@@ -1,22 +1,23 @@
 """Image restoration: super-resolution and denoising of photographs."""
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from acda.inference import ALL_POSES
 from acda.models import collapse_pyramid
+from acda.models.contracts import HasLevels, fulfils
 from datamodules.batches import DegradedBatch, RestorationBatch
 from lit_modules.callbacks import RestorationReport, RestoredImages
 from lit_modules.losses import PyramidLoss
 from lit_modules.metrics import ProtocolName, Score, SsimForm, named_protocol, rgb_to_y
-from lit_modules.output.pictures import grey, heat, middle, row
+from lit_modules.output import cut_middle, draw_heat, draw_image, join_row
 from lit_modules.tasks.base import Stage, StepOutput, Task
 from lit_modules.tasks.whole_images import WholeImageNetwork
 
@@ -37,13 +38,26 @@ class BatchScores(NamedTuple):
     degraded: list[list[Score]]
 
 
+@dataclass(frozen=True)
+class RestorationOutput(StepOutput):
+    """What a step of an evaluation gives; callbacks get the whole.
+
+    Attributes:
+        loss: Scalar.
+        prediction: Restored images, RGB ``[N, 3, H, W]`` in [0, 1].
+        scores: Of these images.
+    """
+
+    scores: BatchScores
+
+
 class RestorationTask(Task):
     """Trains a network to restore images, and scores restored images by a stated protocol.
 
     Logs ``{val,test}/psnr_y`` and ``ssim_y``, or ``psnr`` and ``ssim`` where the protocol takes all channels, the same
     of the images as they came (``{val,test}/psnr_y_input`` …), so that the gain shows, and ``{train,val,test}/loss``.
-    Validation and test end with the scores and the protocol in words. ``test`` also writes the scores of each image;
-    ``predict`` writes restored images.
+    Validation and test end with the scores and the protocol in words; in them callbacks get a
+    :class:`RestorationOutput`. ``test`` also writes the scores of each image; ``predict`` writes restored images.
 
     Args:
         network: Maps images ``[N, C, H, W]`` in [0, 1] to restored ones of the same shape; C is 3, or 1 for
@@ -58,14 +72,7 @@ class RestorationTask(Task):
         tile: Evaluate images in parts of this side in pixels, a multiple of the network's ``total_stride``, with the
             surroundings that they depend on: the result is that of the whole image, in less memory. Default: whole.
         self_ensemble: In evaluation take the mean of what the network makes of the eight turns and flips of an image.
-        optimizer: Makes the optimizer from the parameters.
-        lr_scheduler: Makes the schedule from the optimizer; None keeps the rate constant.
-        lr_scheduler_interval: Whether the schedule counts epochs or steps.
-        compile_network: Compile the network in place.
-        decay_norms_and_biases: Whether weight decay acts on parameters of one dimension too.
-
-    Attributes:
-        scores: Of the batch that was evaluated last.
+        kwargs: Further arguments of :class:`Task`.
 
     Raises:
         ValueError: If the protocol scores RGB and ``channels`` is ``y``, an argument of the protocol is not allowed,
@@ -79,30 +86,25 @@ class RestorationTask(Task):
         self,
         network: nn.Module,
         channels: Literal["rgb", "y"] = "rgb",
+        *,
         loss: nn.Module | None = None,
         protocol: ProtocolName = "per_image",
         shave: int = 0,
         ssim: SsimForm = "per_channel",
         tile: int | None = None,
         self_ensemble: bool = False,
-        optimizer: OptimizerCallable = torch.optim.Adam,
-        lr_scheduler: LRSchedulerCallable | None = None,
-        lr_scheduler_interval: Literal["epoch", "step"] = "epoch",
-        compile_network: bool = False,
-        decay_norms_and_biases: bool = True,
+        **kwargs: Any,
     ) -> None:
         if channels not in ("rgb", "y"):
             raise ValueError(f"channels must be rgb or y, got {channels!r}")
-        super().__init__(
-            network, optimizer, lr_scheduler, lr_scheduler_interval, compile_network, decay_norms_and_biases
-        )
+        super().__init__(network, **kwargs)
         self.on_whole_images = WholeImageNetwork(network, tile, ALL_POSES if self_ensemble else None)
         self.channels = channels
         self.loss = nn.MSELoss() if loss is None else loss
         self.protocol = named_protocol(protocol, shave, ssim)
         if channels == "y" and self.protocol.channels != "y":
             raise ValueError(f"protocol={protocol} scores RGB, which channels=y does not restore: use per_image")
-        if isinstance(self.loss, PyramidLoss) and not hasattr(network, "levels"):
+        if isinstance(self.loss, PyramidLoss) and not fulfils(network, HasLevels):
             raise ValueError(f"loss={type(self.loss).__name__} wants levels, which {type(network).__name__} has not")
         metrics = self.protocol.metrics()
         self.score_names = tuple(metrics)
@@ -117,15 +119,15 @@ class RestorationTask(Task):
         return [*super().default_callbacks(), RestorationReport(), RestoredImages()]
 
     def network_input(self, batch: RestorationBatch) -> Tensor:
-        """The middle of what the network sees of the images."""
-        return middle(self.seen(batch.image), _SHOWN)
+        """Cut out the middle of what the network sees of the images."""
+        return cut_middle(self.take_channels(batch.image), _SHOWN)
 
-    def seen(self, image: Tensor) -> Tensor:
-        """What the network sees of RGB images ``[N, 3, H, W]``: themselves, or Y / 255 ``[N, 1, H, W]``."""
+    def take_channels(self, image: Tensor) -> Tensor:
+        """Take what the network sees of RGB images ``[N, 3, H, W]``: themselves, or Y / 255 ``[N, 1, H, W]``."""
         return rgb_to_y(image, unit_range=True) if self.channels == "y" else image
 
-    def restored(self, image: Tensor, output: Tensor) -> Tensor:
-        """RGB images from what the network gives.
+    def rebuild_rgb(self, image: Tensor, output: Tensor) -> Tensor:
+        """Make RGB images of what the network gives.
 
         Args:
             image: Degraded images, ``[N, 3, H, W]``.
@@ -134,19 +136,19 @@ class RestorationTask(Task):
         Returns:
             ``[N, 3, H, W]``, in [0, 1].
         """
-        return (with_y(image, output) if self.channels == "y" else output).clamp(0, 1)
+        return (replace_y(image, output) if self.channels == "y" else output).clamp(0, 1)
 
     def step(self, batch: RestorationBatch, stage: Stage) -> StepOutput:
-        """Loss and scores of a batch; the prediction, in evaluation, is the restored RGB images."""
-        image, target = self.seen(batch.image), self.seen(batch.target)
+        """Take the loss of a batch; in evaluation also restore and score its images."""
+        image, target = self.take_channels(batch.image), self.take_channels(batch.target)
         if stage == "train":
-            return self.trained(image, target)
-        output = _checked(self.on_whole_images(image), image)
-        self._score(output, target, batch, stage)
-        return StepOutput(self.compared(output, target), self.restored(batch.image, output))
+            return self.train_on(image, target)
+        output = _check_shape(self.on_whole_images(image), image)
+        scores = self._score(output, target, batch, stage)
+        return RestorationOutput(self.compare(output, target), self.rebuild_rgb(batch.image, output), scores)
 
-    def trained(self, image: Tensor, target: Tensor) -> StepOutput:
-        """One step of training.
+    def train_on(self, image: Tensor, target: Tensor) -> StepOutput:
+        """Apply the network to images of a training, and compare.
 
         Args:
             image: What the network sees of degraded images, ``[N, C, H, W]``.
@@ -156,27 +158,29 @@ class RestorationTask(Task):
             Loss, and what the network makes of the images.
         """
         if isinstance(self.loss, PyramidLoss):
-            levels = [level.float() for level in self.network.levels(image)]  # type: ignore[operator]
-            return StepOutput(self.compared(levels, target), collapse_pyramid(levels).detach())
-        output = _checked(self.network(image), image)
-        return StepOutput(self.compared(output, target), output.detach())
+            assert fulfils(self.network, HasLevels)
+            levels = [level.float() for level in self.network.levels(image)]
+            return StepOutput(self.compare(levels, target), collapse_pyramid(levels).detach())
+        output = _check_shape(self.network(image), image)
+        return StepOutput(self.compare(output, target), output.detach())
 
-    def compared(self, output: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:
-        """Loss of what the network gives, outside autocast."""
+    def compare(self, output: Tensor | Sequence[Tensor], target: Tensor) -> Tensor:
+        """Take the loss of what the network gives, outside autocast."""
         with torch.autocast(target.device.type, enabled=False):
             loss: Tensor = self.loss(output, target.float())
         return loss
 
-    def _score(self, output: Tensor, target: Tensor, batch: RestorationBatch, stage: Stage) -> None:
-        self.scores = BatchScores(self.protocol.score(output, target), self.protocol.score(batch.image, batch.target))
-        for scores, name in zip(self.scores, ("metrics", "input_metrics"), strict=True):
+    def _score(self, output: Tensor, target: Tensor, batch: RestorationBatch, stage: Stage) -> BatchScores:
+        batch_scores = BatchScores(self.protocol.score(output, target), self.protocol.score(batch.image, batch.target))
+        for scores, name in zip(batch_scores, ("metrics", "input_metrics"), strict=True):
             metrics: MetricCollection = getattr(self, f"{stage}_{name}")
             metrics.update(scores)
-            on_bar = stage == "val" and scores is self.scores.restored
+            on_bar = stage == "val" and scores is batch_scores.restored
             self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=on_bar, batch_size=len(batch.id))
+        return batch_scores
 
-    def summary(self, stage: Stage) -> str:
-        """Scores of the evaluation that has just ended, and how they were taken, for people."""
+    def summarise(self, stage: Literal["val", "test"]) -> str:
+        """Say what the scores of the evaluation that has just ended are, and how they were taken."""
         logged = self.trainer.callback_metrics
         scores = (
             f"{stage}/{name} {logged[f'{stage}/{name}']:.4f} (input {logged[f'{stage}/{name}_input']:.4f})"
@@ -187,26 +191,27 @@ class RestorationTask(Task):
     def on_validation_end(self) -> None:
         """Say how well it went."""
         if not self.trainer.sanity_checking:
-            rank_zero_info(self.summary("val"))
+            rank_zero_info(self.summarise("val"))
 
     def on_test_end(self) -> None:
         """Say how well it went."""
-        rank_zero_info(self.summary("test"))
+        rank_zero_info(self.summarise("test"))
 
-    def pictures(self, batch: RestorationBatch, prediction: Tensor) -> Iterable[tuple[str, Tensor]]:
-        """Middle of each image as it came, restored, and clean, with PSNR of the whole image; and the error."""
+    def pictures(self, batch: RestorationBatch, output: RestorationOutput) -> Iterable[tuple[str, Tensor]]:
+        """Draw each image as it came, restored, and clean: its middle, with the PSNR of the whole; and the error."""
+        shown = (batch.image, output.prediction, batch.target)
         for i, name in enumerate(batch.id):
-            image, restored, target = (middle(images[i], _SHOWN) for images in (batch.image, prediction, batch.target))
-            came, became = (sum(s.psnr for s in scores[i]) / len(scores[i]) for scores in reversed(self.scores))
+            image, restored, target = (cut_middle(images[i], _SHOWN) for images in shown)
+            came, became = (sum(s.psnr for s in scores[i]) / len(scores[i]) for scores in reversed(output.scores))
             panels = [
-                (f"input {came:.2f} dB", grey(image, 0, 1)),
-                (f"output {became:.2f} dB", grey(restored, 0, 1)),
-                ("target", grey(target, 0, 1)),
+                (f"input {came:.2f} dB", draw_image(image, 0, 1)),
+                (f"output {became:.2f} dB", draw_image(restored, 0, 1)),
+                ("target", draw_image(target, 0, 1)),
             ]
-            yield name, row([*panels, *self.maps(image, restored, target)])
+            yield name, join_row([*panels, *self.draw_maps(image, restored, target)])
 
-    def maps(self, image: Tensor, restored: Tensor, target: Tensor) -> list[tuple[str, Tensor]]:
-        """Maps that a picture of an image shows beside it: where it differs from its target, and by how much.
+    def draw_maps(self, image: Tensor, restored: Tensor, target: Tensor) -> list[tuple[str, Tensor]]:
+        """Draw what a picture of an image shows beside it: where it differs from its target, and by how much.
 
         Args:
             image: Part of a degraded image, RGB ``[3, h, w]``.
@@ -216,16 +221,16 @@ class RestorationTask(Task):
         Returns:
             Title and RGB picture, uint8 ``[3, h, w]``, each.
         """
-        error = (self.seen(restored) - self.seen(target)).abs().mean(dim=0)
-        return [(f"|error|, 0 to {_LARGEST_ERROR:g}", heat(error, 0, _LARGEST_ERROR))]
+        error = (self.take_channels(restored) - self.take_channels(target)).abs().mean(dim=0)
+        return [(f"|error|, 0 to {_LARGEST_ERROR:g}", draw_heat(error, 0, _LARGEST_ERROR))]
 
     def predict_step(self, batch: DegradedBatch, batch_idx: int) -> Tensor:
-        """Restored images, RGB, float32 ``[N, 3, H, W]`` in [0, 1]."""
-        image = self.seen(batch.image)
-        return self.restored(batch.image, _checked(self.on_whole_images(image), image))
+        """Give restored images, RGB, float32 ``[N, 3, H, W]`` in [0, 1]."""
+        image = self.take_channels(batch.image)
+        return self.rebuild_rgb(batch.image, _check_shape(self.on_whole_images(image), image))
 
 
-def with_y(image: Tensor, y: Tensor) -> Tensor:
+def replace_y(image: Tensor, y: Tensor) -> Tensor:
     """Give RGB images another Y; Cb and Cr stay what they are.
 
     Of a number that is added to R, G and B alike, Cb and Cr, whose weights add up to nothing, take no notice.
@@ -240,7 +245,8 @@ def with_y(image: Tensor, y: Tensor) -> Tensor:
     return image + (y - rgb_to_y(image, unit_range=True)) / _Y_RANGE
 
 
-def _checked(output: Tensor, image: Tensor) -> Tensor:
+def _check_shape(output: Tensor, image: Tensor) -> Tensor:
+    """Make sure that an output is an image like the one it was made of; gives it in single precision."""
     if output.shape != image.shape:
         raise ValueError(
             f"network must give images of the shape it is given, {list(image.shape)}, got {list(output.shape)}"

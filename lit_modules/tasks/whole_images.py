@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from acda.analysis import receptive_halo
 from acda.inference import Pose, apply_tiled, self_ensemble
+from acda.models.contracts import Tileable, fulfils, output_stride, total_stride
 from acda.models.padding import pad_to_multiple
 from lit_modules.errors import UsageError
 
@@ -45,25 +46,20 @@ class WholeImageNetwork:
         Raises:
             UsageError: If the image was to be tiled and the network reads it as a whole.
         """
-        apply: Callable[[Tensor], Tensor] = self.network if self.tile is None else partial(self._tiled, self.tile)
+        apply: Callable[[Tensor], Tensor] = self.network if self.tile is None else partial(self._apply_tiled, self.tile)
         if self.poses is None:
             return apply(image)
         # Padded to whole cells of the output, else those of another pose would lie elsewhere.
-        return self_ensemble(apply, pad_to_multiple(image, self.output_stride), self.poses)
+        return self_ensemble(apply, pad_to_multiple(image, output_stride(self.network)), self.poses)
 
-    @property
-    def output_stride(self) -> int:
-        """Pixels of an image between neighbours in the network's output."""
-        return int(getattr(self.network, "output_stride", 1))
-
-    def _tiled(self, tile: int, image: Tensor) -> Tensor:
-        align = int(self.network.total_stride)  # type: ignore[arg-type]
+    def _apply_tiled(self, tile: int, image: Tensor) -> Tensor:
+        align = total_stride(self.network)
         if self._halo is None:
-            self._halo = _halo(self.network, image.shape[1], align)
-        return apply_tiled(self.network, image, tile, self._halo, align, self.output_stride)
+            self._halo = _find_halo(self.network, image.shape[1], align)
+        return apply_tiled(self.network, image, tile, self._halo, align, output_stride(self.network))
 
 
-def _halo(network: nn.Module, in_channels: int, align: int) -> int:
+def _find_halo(network: nn.Module, in_channels: int, align: int) -> int:
     try:
         return receptive_halo(network, in_channels, align)
     except ValueError as error:
@@ -71,11 +67,11 @@ def _halo(network: nn.Module, in_channels: int, align: int) -> int:
 
 
 def _check_tile(tile: int, network: nn.Module) -> None:
-    stride = getattr(network, "total_stride", None)
-    if stride is None or not hasattr(network, "output_stride"):
+    if not fulfils(network, Tileable):
         raise ValueError(
             f"tile={tile} needs a network that states its output_stride and total_stride; {type(network).__name__} "
             "does not: leave it None"
         )
+    stride = network.total_stride
     if tile < 1 or tile % stride:
         raise ValueError(f"tile must be a positive multiple of {stride}, the network's total stride, got {tile}")

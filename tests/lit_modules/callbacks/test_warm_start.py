@@ -7,7 +7,7 @@ from torch import nn
 
 from lit_modules.callbacks import WarmStart
 from lit_modules.errors import UsageError
-from tests.lit_modules.tasks.test_training import TinyData, task
+from tests.lit_modules.conftest import TinyData, tiny_task
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def weights(tmp_path: Path) -> Path:
 
 
 def fit(callback: WarmStart, tmp_path: Path, **options: object) -> nn.Module:
-    module = task(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), lr=0.0)
+    module = tiny_task(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), lr=0.0)
     trainer = Trainer(
         max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",
         enable_model_summary=False, default_root_dir=tmp_path, callbacks=[callback],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lit_modules.metrics import CountErrors, CountMAE, CountNAE, CountRMSE, counts
+from lit_modules.metrics import CountErrors, CountMAE, CountNAE, CountRMSE, count_heads
 
 SCORES = [CountMAE, CountRMSE, CountNAE]
 
@@ -82,7 +82,7 @@ def test_counts_are_summed_in_double_precision() -> None:
     density = torch.full((2, 1, 1000, 1000), 0.1)
     density[1] = 0
     density[1, 0, 0, 0], density[1, 0, 0, 1] = 2**24, 1
-    assert counts(density).tolist() == [pytest.approx(np.float32(0.1) * 1e6, rel=1e-12), 2**24 + 1]
+    assert count_heads(density).tolist() == [pytest.approx(np.float32(0.1) * 1e6, rel=1e-12), 2**24 + 1]
 
 
 def test_all_errors_are_kept_by_image() -> None:

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from lit_modules.metrics import psnr, rgb_to_y, ssim
+from lit_modules.metrics import psnr, ssim
 
 
 def pair(*shape: int, noise: float = 12, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -41,20 +41,6 @@ def volume_ssim(prediction: Tensor, target: Tensor, peak: float = 255) -> float:
     mp, mt = filtered(p), filtered(t)
     vp, vt, cov = filtered(p * p) - mp * mp, filtered(t * t) - mt * mt, filtered(p * t) - mp * mt
     return float(((2 * mp * mt + c1) * (2 * cov + c2) / ((mp**2 + mt**2 + c1) * (vp + vt + c2))).mean())
-
-
-def test_y_of_the_primaries() -> None:
-    colours = torch.tensor([[0, 1, 1, 0, 0], [0, 1, 0, 1, 0], [0, 1, 0, 0, 1]], dtype=torch.float64)[:, None]
-    expected = torch.tensor([[[16, 235, 81.481, 144.553, 40.966]]], dtype=torch.float64)
-    torch.testing.assert_close(rgb_to_y(colours), expected)
-    torch.testing.assert_close(rgb_to_y(colours, unit_range=True), expected / 255)
-    assert rgb_to_y(torch.rand(2, 4, 3, 5, 6)).shape == (2, 4, 1, 5, 6)
-
-
-@pytest.mark.parametrize("shape", [(3,), (4, 8, 8), (3, 8)])
-def test_y_of_other_than_rgb_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"image must be RGB of shape \[..., 3, H, W\], got \["):
-        rgb_to_y(torch.zeros(shape))
 
 
 def test_psnr_by_hand() -> None:

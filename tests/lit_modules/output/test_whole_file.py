@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_modules.output.row_writer import write_csv
-from lit_modules.output.whole_file import naming, whole_file
+from lit_modules.output import name_in_errors, whole_file, write_csv
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
@@ -22,7 +21,7 @@ def test_what_fails_leaves_the_previous_file_and_nothing_else(tmp_path: Path, er
 def test_an_error_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"No space .*file\.txt"), whole_file(tmp_path / "file.txt"):
         raise OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(OSError, match="another"), naming(tmp_path / "file.txt"):
+    with pytest.raises(OSError, match="another"), name_in_errors(tmp_path / "file.txt"):
         raise OSError(errno.ENOSPC, "No space left on device", "another")
 
 
@@ -34,3 +33,14 @@ def test_only_a_file_is_replaced(tmp_path: Path) -> None:
             write_csv(tmp_path / name, ["id"], [])
     assert (tmp_path / "pipe").is_fifo()
     assert {path.name for path in tmp_path.iterdir()} == {"pipe", "folder"}
+
+
+def test_interrupted_writing_leaves_the_previous_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file.json"
+    with whole_file(path) as unfinished:
+        unfinished.write_text("first")
+        assert not path.exists()
+    with pytest.raises(KeyboardInterrupt), whole_file(path) as unfinished:
+        unfinished.write_text("seco")
+        raise KeyboardInterrupt
+    assert path.read_text() == "first"

@@ -1,16 +1,22 @@
 import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import ReduceLROnPlateau
-from torch import nn
+from torch import Tensor, nn
 
 from acda.models import LeNet, SingleLayer
 from datamodules import DigitsDataModule, PatternsDataModule
-from lit_modules import ClassificationTask, PatternTask
+from datamodules.batches import PatternBatch
+from lit_modules import ClassificationTask, PatternTask, StepOutput
 from lit_modules.callbacks import CoefficientMaps
+from lit_modules.tasks.base import Stage
+from tests.lit_modules.conftest import tiny_task
 
 
 def test_compilation_leaves_the_state_dict_as_it_is() -> None:
@@ -69,3 +75,66 @@ def test_training_learns(trainer: Trainer) -> None:
     assert any(not torch.equal(before[name], value) for name, value in task.state_dict().items())
     assert trainer.callback_metrics["val/top1_error"] < 50
     assert isinstance(task.network.features[0], nn.Conv2d)
+
+
+def test_weight_decay_leaves_norms_and_biases_alone() -> None:
+    """Gradients are zero where the input is: weight decay alone moves the parameters."""
+
+    def network() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3))
+
+    spared, all_decayed = tiny_task(network(), decay_norms_and_biases=False), tiny_task(network())
+    groups = spared.configure_optimizers().param_groups
+    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    assert {name: decay[id(p)] for name, p in spared.named_parameters()} == {
+        "network.0.weight": 0.5, "network.0.bias": 0.0, "network.1.weight": 0.0, "network.1.bias": 0.0,
+        "network.3.weight": 0.5, "network.3.bias": 0.0,
+    }  # fmt: skip
+    assert {g["weight_decay"] for g in all_decayed.configure_optimizers().param_groups} == {0.5}
+
+
+@dataclass(frozen=True)
+class Weighed(StepOutput):
+    """Has more to tell than the prediction."""
+
+    weight: float
+
+
+class Weighing(PatternTask):
+    def step(self, batch: PatternBatch, stage: Stage) -> Weighed:
+        output = super().step(batch, stage)
+        return Weighed(output.loss, output.prediction, 3.0)
+
+    def pictures(self, batch: PatternBatch, output: Weighed) -> Iterable[tuple[str, Tensor]]:
+        return super().pictures(batch, output.prediction)
+
+
+class Outputs(Callback):
+    """Keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        self.seen.append(outputs)
+
+    on_validation_batch_end = on_test_batch_end
+
+
+@pytest.mark.parametrize("task", [PatternTask, Weighing])
+def test_callbacks_get_the_prediction_or_all_of_an_output_that_has_more(
+    task: type[PatternTask], trainer: Trainer
+) -> None:
+    outputs, data = Outputs(), PatternsDataModule(size=48, num_patterns=4, shift=9)
+    trainer.callbacks.append(outputs)
+    module = task(SingleLayer())
+    trainer.test(module, data, verbose=False)
+    trainer.validate(module, data, verbose=False)
+    with torch.no_grad():
+        expected = module(next(iter(data.test_dataloader())).image)
+    tested, validated = outputs.seen
+    if task is Weighing:
+        assert (tested.weight, validated.weight) == (3.0, 3.0)
+        tested, validated = tested.prediction, validated.prediction
+    assert isinstance(tested, Tensor) and isinstance(validated, Tensor)
+    torch.testing.assert_close(tested, expected)

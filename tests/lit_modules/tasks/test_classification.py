@@ -1,9 +1,6 @@
-import csv
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
+from lightning import LightningDataModule
 from lightning.pytorch import Trainer
 from torch import nn
 
@@ -11,8 +8,7 @@ from acda.models import LeNet
 from datamodules.batches import LabelledBatch
 from lit_modules import ClassificationTask
 from lit_modules.errors import UsageError
-from lit_modules.metrics import ErrorRate
-from tests.lit_modules.conftest import GivenLogits, Logits
+from tests.lit_modules.conftest import GivenLogits, Logits, TinyData, tiny_task
 
 NAMES = [f"class {letter}" for letter in "abcdefg"]
 
@@ -23,22 +19,6 @@ def data() -> GivenLogits:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(11, 1, 1, 7, generator=generator)
     return GivenLogits(logits, torch.randint(0, 6, (11,), generator=generator), NAMES)
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-@pytest.mark.parametrize("top_k", [1, 5])
-def test_error_rate_is_the_share_in_percent(top_k: int) -> None:
-    logits, labels = torch.randn(50, 8), torch.randint(0, 8, (50,))
-    metric = ErrorRate(8, top_k)
-    metric.update(logits[:20], labels[:20])
-    metric.update(logits[20:], labels[20:])
-    order = np.argsort(-logits.numpy(), axis=1)[:, :top_k]
-    misses = [label not in guesses for label, guesses in zip(labels.tolist(), order.tolist(), strict=True)]
-    assert metric.compute().item() == pytest.approx(100 * np.mean(misses), abs=1e-4)
 
 
 def test_test_metrics_are_exact_on_an_odd_sized_set(trainer: Trainer, data: GivenLogits) -> None:
@@ -54,35 +34,6 @@ def test_test_metrics_are_exact_on_an_odd_sized_set(trainer: Trainer, data: Give
 
 def test_few_classes_have_no_top5_error() -> None:
     assert set(ClassificationTask(Logits(), 5).val_metrics) == {"val/top1_error"}
-
-
-def test_report_counts_every_sample(trainer: Trainer, data: GivenLogits, tmp_path: Path) -> None:
-    trainer.test(ClassificationTask(Logits(), 7), data, verbose=False)
-    matrix = np.zeros((7, 7), int)
-    np.add.at(matrix, (data.labels.numpy(), data.logits.flatten(1).argmax(1).numpy()), 1)
-
-    confusion = rows_of(tmp_path / "run" / "confusion_matrix.csv")
-    assert [[int(row[name]) for name in NAMES] for row in confusion] == matrix.tolist()
-    per_class = rows_of(tmp_path / "run" / "per_class.csv")
-    assert [row["class_name"] for row in per_class] == NAMES
-    assert [int(row["samples"]) for row in per_class] == matrix.sum(1).tolist()
-    for i, row in enumerate(per_class):
-        if matrix[i].sum() == 0:
-            assert row["top1_error"] == ""
-        else:
-            assert float(row["top1_error"]) == pytest.approx(100 * (1 - matrix[i, i] / matrix[i].sum()), abs=1e-3)
-
-
-def test_predictions_are_written_for_each_image(trainer: Trainer, data: GivenLogits, tmp_path: Path) -> None:
-    trainer.predict(ClassificationTask(Logits(), 7), data, return_predictions=False)
-    rows = {row["id"]: row for row in rows_of(tmp_path / "run" / "predictions.csv")}
-    expected = data.logits.flatten(1).softmax(1)
-    assert set(rows) == {f"image_{i}" for i in range(11)}
-    for i in range(11):
-        row = rows[f"image_{i}"]
-        assert [float(row[f"probability_{name}"]) for name in NAMES] == pytest.approx(expected[i].tolist(), abs=1e-5)
-        assert row["class_name"] == NAMES[int(row["class_index"])] == NAMES[int(expected[i].argmax())]
-    assert not list((tmp_path / "run").glob("*.part"))
 
 
 def test_pictures_are_the_misclassified_images() -> None:
@@ -111,3 +62,70 @@ def test_network_of_another_width_is_refused() -> None:
 def test_bad_arguments_are_named(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ClassificationTask(Logits(), **arguments)
+
+
+def fit(module: ClassificationTask, data: LightningDataModule | None = None) -> None:
+    Trainer(
+        max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",
+        enable_model_summary=False,
+    ).fit(module, data or TinyData())  # fmt: skip
+
+
+class Recorder(nn.Module):
+    """Keeps what it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[torch.Tensor] = []
+        self.linear = nn.Linear(4, 3)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        self.seen.append(image)
+        return self.linear(image.flatten(1))
+
+
+def test_mixup_shows_mixtures_with_their_shares() -> None:
+    torch.manual_seed(0)
+    (batch, _) = TinyData().train_dataloader()
+    module = tiny_task(Recorder(), mixup_alpha=1.0)
+    targets: list[torch.Tensor] = []
+    module.loss.register_forward_pre_hook(lambda loss, inputs: targets.append(inputs[1]))
+    module.log_dict = lambda *a, **k: None  # type: ignore[method-assign]
+    module.step(batch, "train")
+    (mixed,), (target,) = module.network.seen, targets
+    assert target.shape == (4, 3)
+    torch.testing.assert_close(target.sum(1), torch.ones(4))
+    # The image's share of itself, by least squares over the pair that was mixed: with the next image, as MixUp rolls.
+    a, b = batch.image.flatten(1), batch.image.roll(1, 0).flatten(1)
+    share = float(((mixed.flatten(1) - b) * (a - b)).sum() / (a - b).square().sum())
+    assert 0 < share < 1
+    torch.testing.assert_close(mixed.flatten(1), share * a + (1 - share) * b)
+    one_hot = nn.functional.one_hot(batch.label, 3).float()
+    torch.testing.assert_close(target, share * one_hot + (1 - share) * one_hot.roll(1, 0))
+
+
+def test_mixup_is_for_training_alone() -> None:
+    (batch, _) = TinyData().train_dataloader()
+    module = tiny_task(Recorder(), mixup_alpha=1.0)
+    module.log_dict = lambda *a, **k: None  # type: ignore[method-assign]
+    module.step(batch, "val")
+    assert torch.equal(module.network.seen[0], batch.image)
+    with pytest.raises(ValueError, match="mixup_alpha must be at least 0, got -1"):
+        tiny_task(Recorder(), mixup_alpha=-1)
+
+
+def test_another_number_of_classes_than_in_the_data_is_refused() -> None:
+    class FourClasses(TinyData):
+        class_names = ("a", "b", "c", "d")
+
+    with pytest.raises(UsageError, match="num_classes=3, but the data has 4 classes"):
+        fit(tiny_task(Recorder()), FourClasses())
+
+
+def test_mixup_trains() -> None:
+    module = tiny_task(Recorder(), mixup_alpha=0.2, label_smoothing=0.1)
+    before = module.network.linear.weight.detach().clone()
+    fit(module)
+    after = module.network.linear.weight
+    assert after.isfinite().all()
+    assert not torch.equal(after, before)

@@ -12,7 +12,7 @@ from datamodules.batches import CrowdBatch, PhotographBatch
 from lit_modules import CountingTask
 from lit_modules.callbacks import CoefficientMaps
 from lit_modules.errors import UsageError
-from lit_modules.tasks.counting import summed
+from lit_modules.tasks.counting import sum_cells
 from tests.support.crowds import SCALE, Crowds, Seen, crowd, density_of, in_cells
 
 HEADS = [(10.0, 9.0), (33.0, 12.0), (58.0, 11.0), (20.0, 30.0), (0.0, 37.0)]
@@ -43,7 +43,7 @@ def evaluated(task: CountingTask, image: Tensor) -> Tensor:
 @pytest.mark.parametrize("cell_size", [1, 3, 4, 7])
 def test_nothing_is_lost_in_summing_up_over_cells(cell_size: int) -> None:
     density = density_of(HEADS, 41, 67)
-    cells = summed(torch.from_numpy(density)[None, None], cell_size)[0, 0]
+    cells = sum_cells(torch.from_numpy(density)[None, None], cell_size)[0, 0]
     np.testing.assert_allclose(cells.numpy(), in_cells(density, cell_size), atol=1e-14)
     assert cells.sum().item() == pytest.approx(len(HEADS), rel=1e-12)
 
@@ -53,7 +53,7 @@ def test_nothing_is_lost_in_summing_up_over_cells(cell_size: int) -> None:
 def test_loss_compares_scaled_sums_over_cells(density_scale: float, loss: nn.Module | None, power: int) -> None:
     predicted = np.random.default_rng(0).uniform(size=(41, 67))
     batch = crowd(HEADS, 41, 67, predicted=predicted)
-    output = CountingTask(Seen(), density_scale, loss).step(batch, "val")
+    output = CountingTask(Seen(), density_scale=density_scale, loss=loss).step(batch, "val")
     difference = SCALE * in_cells(predicted) - density_scale * in_cells(density_of(HEADS, 41, 67))
     assert output.loss.item() == pytest.approx((np.abs(difference) ** power).mean(), rel=1e-5)
     np.testing.assert_allclose(output.prediction[0, 0].detach(), SCALE * in_cells(predicted) / density_scale, rtol=1e-5)
@@ -119,10 +119,10 @@ def test_a_counter_learns_to_count(trainer: Trainer) -> None:
 def test_tiles_give_what_the_whole_image_gives(size: tuple[int, int], flip: bool) -> None:
     network = small_counter(small_images=True)
     image = torch.randn(1, 3, *size)
-    whole = evaluated(CountingTask(network, test_time_flip=flip), image)
+    whole = evaluated(CountingTask(network, self_ensemble=flip), image)
     seen: list[int] = []
     network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape[-1]))
-    tiled = evaluated(CountingTask(network, test_time_flip=flip, tile=32), image)
+    tiled = evaluated(CountingTask(network, self_ensemble=flip, tile=32), image)
     assert len(seen) > 2
     torch.testing.assert_close(tiled, whole, rtol=1e-4, atol=1e-4 * whole.abs().max().item())
     assert whole.std() > 0
@@ -147,7 +147,7 @@ def test_a_network_that_reads_the_whole_image_cannot_be_tiled() -> None:
 @pytest.mark.parametrize("width", [64, 67])
 def test_flip_averages_both_poses_cell_by_cell(width: int) -> None:
     """On images that do not end with a cell too: cells of the mirror image lie where the image's do."""
-    task = CountingTask(Strided(4), test_time_flip=True)
+    task = CountingTask(Strided(4), self_ensemble=True)
     task.network.output_stride = 4
     image = torch.randn(1, 3, 48, width)
     whole = torch.cat([image, torch.zeros(1, 3, 48, -width % 4)], dim=3)
@@ -159,7 +159,7 @@ def test_flip_averages_both_poses_cell_by_cell(width: int) -> None:
 def test_flip_and_tiles_are_for_evaluation_alone() -> None:
     network = small_counter(small_images=True)
     batch = crowd(HEADS, 64, 64)
-    task = CountingTask(network, test_time_flip=True, tile=32)
+    task = CountingTask(network, self_ensemble=True, tile=32)
     seen: list[int] = []
     network.register_forward_pre_hook(lambda *_: seen.append(1))
     task.step(batch, "train")

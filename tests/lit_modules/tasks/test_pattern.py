@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
@@ -52,14 +51,3 @@ def test_metrics_of_a_test(conv: type[nn.Module], trainer: Trainer, tmp_path: Pa
     assert metrics["test/equivariance_error"] < 1e-5  # both layers are equivariant before any training
     pictures = sorted(p.name for p in (tmp_path / "run" / "pictures" / "test_pictures").iterdir())
     assert pictures == ["00_patterns_seed0.png", "01_patterns_seed0_shifted.png"]
-
-
-def test_predict_writes_each_map(trainer: Trainer, tmp_path: Path) -> None:
-    data = PatternsDataModule(size=48, num_patterns=4, shift=9)
-    task = PatternTask(SingleLayer())
-    trainer.predict(task, data, return_predictions=False)
-    written = np.load(tmp_path / "run" / "predictions" / "patterns_seed0.npy")
-    with torch.no_grad():
-        expected = task(next(iter(data.predict_dataloader())).image)[0, 0]
-    assert written.dtype == np.float32
-    np.testing.assert_allclose(written, expected.numpy(), atol=1e-6)

@@ -244,8 +244,8 @@ def test_tiles_and_poses_are_for_evaluation_alone() -> None:
 def panels_of(task: RestorationTask, batch: RestorationBatch, monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
     """What the picture of the first image consists of, by title."""
     shown: list[dict[str, Tensor]] = []
-    monkeypatch.setattr("lit_modules.tasks.restoration.row", lambda panels: shown.append(dict(panels)))
-    next(iter(task.pictures(batch, task.step(batch, "val").prediction)))
+    monkeypatch.setattr("lit_modules.tasks.restoration.join_row", lambda panels: shown.append(dict(panels)))
+    next(iter(task.pictures(batch, task.step(batch, "val"))))
     return shown[0]
 
 
@@ -279,7 +279,7 @@ def test_picture_shows_images_their_psnr_and_the_error(monkeypatch: pytest.Monke
 def test_small_images_are_shown_whole_in_a_picture_of_pleasant_size() -> None:
     batch = pair(64, 48, count=2)
     task = RestorationTask(Scaled(FACTOR))
-    pictures = list(task.pictures(batch, task.step(batch, "val").prediction))
+    pictures = list(task.pictures(batch, task.step(batch, "val")))
     assert [name for name, _ in pictures] == batch.id
     assert pictures[0][1].shape == (3, 3 * 64 + 14, 4 * 3 * 48 + 3 * 4)
 

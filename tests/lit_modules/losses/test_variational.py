@@ -10,11 +10,16 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from lit_modules.losses import Charbonnier, VariationalLoss, VariationalTerms
+from lit_modules.losses import VariationalLoss, VariationalTerms
 
 SHAPE = (1, 1, 8, 8)
+
+
 ALPHA0 = 23.5
+
+
 FULL = partial(torch.full, SHAPE)
+
 
 # r, m², α, β, y − x: a posterior near its prior, one far from it, one that is certain, one that is hardly peaked.
 CASES = [
@@ -152,23 +157,3 @@ def test_shapes_that_would_broadcast_are_refused() -> None:
 def test_bad_arguments_are_named(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         VariationalLoss(**arguments)
-
-
-def test_charbonnier_by_hand() -> None:
-    """√(3² + 4²) = 5 and √(0 + 4²) = 4."""
-    loss = Charbonnier(epsilon=4)(torch.tensor([3.0, 1.0]), torch.tensor([0.0, 1.0]))
-    assert loss.item() == pytest.approx(4.5)
-
-
-def test_charbonnier_is_smooth_at_zero_in_half_precision() -> None:
-    prediction = torch.zeros(4, dtype=torch.float16, requires_grad=True)
-    loss = Charbonnier()(prediction, torch.zeros(4))
-    loss.backward()
-    assert loss.item() == pytest.approx(1e-3)
-    assert prediction.grad is not None
-    assert prediction.grad.tolist() == [0, 0, 0, 0]
-
-
-def test_charbonnier_refuses_zero() -> None:
-    with pytest.raises(ValueError, match="epsilon must be above 0, got 0"):
-        Charbonnier(0)

@@ -1,29 +1,17 @@
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 import torchvision
 from lightning.pytorch import Trainer
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from acda import ACDAConv2d, convert_conv2d
 from acda.models import LeNet
-from datamodules import DigitsDataModule
 from lit_modules import ClassificationTask
 from lit_modules.callbacks import CoefficientMaps, PictureLogger
-from lit_modules.output.row_writer import RowWriter, write_csv
-
-
-def logged_images(folder: Path) -> set[str]:
-    events = EventAccumulator(str(folder), size_guidance={"images": 0})
-    events.Reload()
-    return set(events.Tags()["images"])
-
-
-def small_digits() -> DigitsDataModule:
-    return DigitsDataModule(batch_size=16)
+from lit_modules.callbacks.coefficient_maps import draw_coefficients
+from tests.lit_modules.conftest import logged_images, small_digits
 
 
 def test_coefficient_maps_of_each_layer_reach_tensorboard(trainer: Trainer, tmp_path: Path) -> None:
@@ -51,22 +39,6 @@ def test_network_without_adaptive_layers_logs_no_maps(trainer: Trainer, tmp_path
     assert not any(tag.startswith("coefficients/") for tag in logged_images(tmp_path / "run"))
 
 
-def test_pictures_stop_at_their_number(tmp_path: Path, trainer: Trainer) -> None:
-    trainer.callbacks.append(PictureLogger(num_pictures=3))
-    trainer.test(ClassificationTask(LeNet(10, 1, 8, kernel_size=3, padding=1), 10), small_digits(), verbose=False)
-    assert len([tag for tag in logged_images(tmp_path / "run") if tag.startswith("test_pictures/")]) == 3
-
-
-def test_cost_of_the_network_is_printed_once(trainer: Trainer, capsys: pytest.CaptureFixture[str]) -> None:
-    trainer.limit_train_batches = trainer.limit_val_batches = 1
-    trainer.fit(ClassificationTask(LeNet(10, 1, 8, kernel_size=3, padding=1, channels=(6, 16)), 10), small_digits())
-    output = capsys.readouterr().out
-    convolutions = 6 * 9 * 64 + 16 * 6 * 9 * 16
-    linear = 16 * 4 * 120 + 120 * 84 + 84 * 10
-    assert output.count("LeNet on 1×1×8×8") == 1
-    assert f"{convolutions + linear:,}" in output
-
-
 @pytest.mark.parametrize("arguments", [{"num_images": -1}, {"every_n_epochs": 0}])
 def test_bad_arguments_are_named(arguments: dict) -> None:
     (name,) = arguments
@@ -74,37 +46,6 @@ def test_bad_arguments_are_named(arguments: dict) -> None:
         CoefficientMaps(**arguments)
     with pytest.raises(ValueError, match=f"{name.replace('images', 'pictures')} must be at least"):
         PictureLogger(**{name.replace("images", "pictures"): arguments[name]})
-
-
-def fake_process(rank: int, world_size: int) -> Trainer:
-    strategy = SimpleNamespace(barrier=lambda name: None)
-    return SimpleNamespace(global_rank=rank, world_size=world_size, is_global_zero=rank == 0, strategy=strategy)
-
-
-def test_rows_of_all_processes_are_joined_once_each(tmp_path: Path) -> None:
-    """Two processes on three images, of which a padding sampler gives the first to both."""
-    second = RowWriter(tmp_path / "rows.csv", ["id", "value"], fake_process(1, 2))
-    first = RowWriter(tmp_path / "rows.csv", ["id", "value"], fake_process(0, 2))
-    first.write([["a", 1], ["c", 3]])
-    second.write([["b, with comma", 2], ["a", 1]])
-    second.finish()
-    assert not (tmp_path / "rows.csv").exists()
-    first.finish()
-    assert (tmp_path / "rows.csv").read_text().splitlines() == ["id,value", "a,1", '"b, with comma",2', "c,3"]
-    assert [p.name for p in tmp_path.iterdir()] == ["rows.csv"]
-
-
-def test_interrupted_writing_leaves_the_previous_file(tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    write_csv(path, ["a"], [[1]])
-
-    def rows() -> object:
-        yield [2]
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_csv(path, ["a"], rows())
-    assert path.read_text().splitlines() == ["a", "1"]
 
 
 def test_maps_are_the_same_with_and_without_the_callback(trainer: Trainer) -> None:
@@ -125,3 +66,10 @@ def test_maps_are_the_same_with_and_without_the_callback(trainer: Trainer) -> No
         once.fit(task, small_digits())
         states.append(task.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_coefficient_picture_shows_each_image_and_scale() -> None:
+    maps = {3: torch.rand(2, 5, 5), 7: torch.rand(2, 5, 5)}
+    picture = draw_coefficients(torch.rand(2, 3, 20, 20), maps)
+    one = draw_coefficients(torch.rand(1, 3, 20, 20), {scale: m[:1] for scale, m in maps.items()})
+    assert picture.shape[1] == 2 * one.shape[1] + 4

@@ -1,9 +1,11 @@
-"""Writes images to files."""
+"""Images and pictures as files, and pictures in TensorBoard."""
 
 from pathlib import Path
 
 import cv2
 import numpy as np
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 from torch import Tensor
 
@@ -11,7 +13,7 @@ from lit_modules.output.whole_file import whole_file
 
 
 def png_path(folder: Path, name: str) -> Path:
-    """Where a PNG file made of an image belongs.
+    """Choose the path of a PNG file made of an image.
 
     Args:
         folder: Holds the files of all images.
@@ -42,3 +44,30 @@ def write_png(path: Path, image: Tensor, bits: int = 8, grey: bool = False) -> N
     assert encoded
     with whole_file(path) as unfinished:
         unfinished.write_bytes(content.tobytes())
+
+
+def save_picture(path: Path, picture: Tensor) -> None:
+    """Write a picture as PNG; the file appears whole or not at all.
+
+    Args:
+        path: The file; its folder is made.
+        picture: RGB, uint8 ``[3, H, W]``.
+    """
+    with whole_file(path) as unfinished:
+        Image.fromarray(picture.permute(1, 2, 0).cpu().numpy()).save(unfinished, format="PNG")
+
+
+def log_picture(trainer: Trainer, tag: str, picture: Tensor) -> None:
+    """Log a picture to every TensorBoard logger; while testing also write it as PNG below ``<log_dir>/pictures``.
+
+    Args:
+        trainer: The running trainer.
+        tag: Name of the picture; slashes make folders.
+        picture: RGB, uint8 ``[3, H, W]``.
+    """
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image(tag, picture, trainer.global_step)
+    folder = next((logger.log_dir for logger in trainer.loggers if logger.log_dir), None)
+    if trainer.testing and folder is not None:
+        save_picture(Path(folder) / "pictures" / f"{tag}.png", picture)
