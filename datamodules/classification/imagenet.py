@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.classification.class_folders import ClassFiles, class_folders, list_classes, no_class_folders
+from datamodules.classification.class_folders import ClassFiles, list_class_folders, list_classes, no_class_folders
 from datamodules.classification.imagenet_batches import AugmentationName, ImageNetBatches
-from datamodules.classification.imagenet_files import Devkit, list_numbered, no_devkit, numbered_images, read_devkit
+from datamodules.classification.imagenet_files import Devkit, find_numbered, list_numbered_files, no_devkit, read_devkit
 from datamodules.classification.labelled_files import LabelledFiles
 from datamodules.errors import check_at_least, check_fractions
-from datamodules.files.listing import existing_folder
+from datamodules.files.listing import require_folder
 from datamodules.splits import split_indices
 from datamodules.types import Indices
 
@@ -146,9 +146,9 @@ class ImageNetDataModule(ImageNetBatches):
                 missing or damaged.
         """
         folder = self._root / "val"
-        if class_folders(folder) or not folder.is_dir():
+        if list_class_folders(folder) or not folder.is_dir():
             return list_classes(self._root, "val", self._classes)
-        return list_numbered(self._root, self._classes, self._devkit)
+        return list_numbered_files(self._root, self._classes, self._devkit)
 
     @cached_property
     def _split(self) -> dict[str, Indices]:
@@ -162,10 +162,10 @@ class ImageNetDataModule(ImageNetBatches):
         """Folder names of the classes by index."""
         train, val = self._root / "train", self._root / "val"
         if train.is_dir():
-            names = class_folders(train)
+            names = list_class_folders(train)
         else:
-            names = class_folders(val) or sorted(self._devkit.words if self._devkit is not None else [])
-            if not names and numbered_images(val):
+            names = list_class_folders(val) or sorted(self._devkit.words if self._devkit is not None else [])
+            if not names and find_numbered(val):
                 raise no_devkit(self._root)
         if not names:
             raise no_class_folders(self._root, "train")
@@ -178,4 +178,4 @@ class ImageNetDataModule(ImageNetBatches):
     @property
     def _root(self) -> Path:
         remedy = "Name the folder that holds train/ and val/: --data.init_args.data_dir=FOLDER."
-        return existing_folder(self.data_dir, "data_dir", remedy)
+        return require_folder(self.data_dir, "data_dir", remedy)

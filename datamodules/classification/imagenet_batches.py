@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from datamodules.base import ImageDataModule
 from datamodules.batches import IMAGENET_MEAN, IMAGENET_STD, ImageBatch, LabelledBatch
-from datamodules.errors import DataError, check_at_least, refused
+from datamodules.errors import DataError, check_at_least, check_one_of, refuse
 from datamodules.samples import ImageFolder
 from datamodules.transforms.augmentation import RandomFlip, TrivialAugment
 from datamodules.transforms.crops import RandomResizedCrop, ResizedCentreCrop
@@ -50,15 +50,14 @@ class ImageNetBatches(ImageDataModule, ABC):
         crop_size: int,
     ) -> None:
         check_at_least(1, total_batch_size=total_batch_size, prefetch_factor=prefetch_factor)
-        super().__init__(total_batch_size, _workers() if num_workers is None else num_workers, predict_dir)
+        super().__init__(total_batch_size, _count_workers() if num_workers is None else num_workers, predict_dir)
         self.prefetch_factor = prefetch_factor
         self.evaluated = EightBit(ResizedCentreCrop(resize_size, crop_size))
         steps: dict[str, list[Callable[[Pixels], Pixels]]] = {
             "standard": [RandomResizedCrop(crop_size), RandomFlip()],
             "trivial_augment": [RandomResizedCrop(crop_size), RandomFlip(), TrivialAugment()],
         }
-        if augmentation not in (*steps, "none"):
-            raise refused("augmentation", augmentation, "standard, trivial_augment, none")
+        check_one_of((*steps, "none"), augmentation=augmentation)
         self.trained = EightBit(*steps[augmentation]) if augmentation in steps else self.evaluated
         self._normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD)
 
@@ -108,8 +107,8 @@ class ImageNetBatches(ImageDataModule, ABC):
             DataError: If ``total_batch_size`` cannot be shared out evenly.
         """
         if self.batch_size % self._world_size:
-            allowed = f"a multiple of the {self._world_size} devices"
-            raise DataError(str(refused("total_batch_size", self.batch_size, allowed)))
+            wanted = f"a multiple of the {self._world_size} devices"
+            refuse("total_batch_size", self.batch_size, wanted, DataError)
         return self.batch_size // self._world_size
 
     @property
@@ -118,6 +117,6 @@ class ImageNetBatches(ImageDataModule, ABC):
         return super()._loading | ahead
 
 
-def _workers() -> int:
+def _count_workers() -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(_MOST_WORKERS, available)

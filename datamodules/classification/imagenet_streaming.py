@@ -20,7 +20,7 @@ from datamodules.classification.imagenet import ImageNetDataModule
 from datamodules.classification.imagenet_batches import AugmentationName, ImageNetBatches
 from datamodules.errors import DataError, check_at_least
 from datamodules.files.readers import decode_image
-from datamodules.samples import alone
+from datamodules.samples import batch_of_one
 from datamodules.types import Pixels
 
 
@@ -41,7 +41,7 @@ def convert(data_dir: str, output_dir: str, num_workers: int = 1, chunk_bytes: s
     Note:
         Call it from a script guarded by ``if __name__ == "__main__"`` where processes are not forked.
     """
-    litdata = _litdata()
+    litdata = _import_litdata()
     root, output = Path(data_dir).expanduser(), Path(output_dir).expanduser()
     if output.exists():
         raise DataError(f"output_dir='{output_dir}' exists. Name a new folder, or remove it.")
@@ -51,7 +51,7 @@ def convert(data_dir: str, output_dir: str, num_workers: int = 1, chunk_bytes: s
         inputs = list(zip(paths, labels.tolist(), strict=True))
         write = partial(_sample, str(root))
         litdata.optimize(write, inputs, str(output / split), chunk_bytes=chunk_bytes, num_workers=num_workers)
-    litdata.optimize(_as_it_is, [data.class_names], str(output / "classes"), chunk_bytes=chunk_bytes, num_workers=1)
+    litdata.optimize(_keep, [data.class_names], str(output / "classes"), chunk_bytes=chunk_bytes, num_workers=1)
 
 
 class StreamingImageNetDataModule(ImageNetBatches):
@@ -131,10 +131,10 @@ class StreamingImageNetDataModule(ImageNetBatches):
         return super()._in_order(split) if split == "predict" else self._streamed(split)
 
     def _streamed(self, split: str) -> Any:
-        return _litdata().StreamingDataLoader(self._samples(split), **self._loading)
+        return _import_litdata().StreamingDataLoader(self._samples(split), **self._loading)
 
     def _stream(self, name: str, transform: Callable[[Mapping[str, Any]], LabelledBatch] | None, **options: Any) -> Any:
-        litdata = _litdata()
+        litdata = _import_litdata()
         place = f"{self.url.rstrip('/')}/{name}"
         try:
             return litdata.StreamingDataset(place, cache_dir=self.cache_dir, transform=transform, **options)
@@ -154,7 +154,7 @@ class _Reader:
 
     def __call__(self, stored: Mapping[str, Any]) -> LabelledBatch:
         image = self._transform(decode_image(bytes(stored["image"]), stored["id"]))
-        return LabelledBatch(alone(image), torch.tensor([stored["label"]]), [stored["id"]])
+        return LabelledBatch(batch_of_one(image), torch.tensor([stored["label"]]), [stored["id"]])
 
 
 def _sample(root: str, described: tuple[str, int]) -> dict[str, Any]:
@@ -163,11 +163,11 @@ def _sample(root: str, described: tuple[str, int]) -> dict[str, Any]:
     return {"image": (Path(root) / path).read_bytes(), "label": label, "id": path}
 
 
-def _as_it_is(value: Any) -> Any:
+def _keep(value: Any) -> Any:
     return value
 
 
-def _litdata() -> Any:
+def _import_litdata() -> Any:
     try:
         return import_module("litdata")
     except ImportError as error:

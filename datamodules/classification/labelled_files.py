@@ -14,7 +14,7 @@ from torch import Tensor
 from datamodules.batches import LabelledBatch
 from datamodules.errors import DataError
 from datamodules.files.readers import read_image
-from datamodules.samples import SampleSet, alone
+from datamodules.samples import SampleSet, batch_of_one
 from datamodules.types import Pixels
 
 _log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ class LabelledFiles(SampleSet[LabelledBatch]):
             except DataError as error:
                 self._skip(source, error)
                 continue
-            return LabelledBatch(alone(self._transform(pixels)), self._labels[source : source + 1], [path])
+            return LabelledBatch(batch_of_one(self._transform(pixels)), self._labels[source : source + 1], [path])
         raise DataError(f"None of the {len(self)} images to train on in '{self._folder}' can be read.")
 
     def _skip(self, source: int, error: DataError) -> None:

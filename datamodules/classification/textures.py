@@ -6,7 +6,7 @@ import torch
 
 from datamodules.base import ImageDataModule
 from datamodules.batches import LabelledBatch
-from datamodules.errors import check_at_least, refused
+from datamodules.errors import check_at_least
 from datamodules.samples import ImageFolder, SampleSet
 from datamodules.transforms.pixels import Normalise, Resize
 
@@ -17,7 +17,7 @@ WAVELENGTHS = (2.5, 3.5, 5.0, 7.0)
 _HALF_BAND = 2**0.25
 
 
-def grain(side: int, wavelength: float, generator: np.random.Generator) -> Map:
+def make_grain(side: int, wavelength: float, generator: np.random.Generator) -> Map:
     """Noise of one scale and no direction: white noise of which a ring of spatial frequencies is kept.
 
     Args:
@@ -61,7 +61,7 @@ class _Textures(SampleSet[LabelledBatch]):
         rows, columns = np.mgrid[:side, :side]
         inside = np.hypot(rows - centre[0], columns - centre[1]) <= radius
         image = np.where(
-            inside, grain(side, WAVELENGTHS[label], generator), grain(side, WAVELENGTHS[around], generator)
+            inside, make_grain(side, WAVELENGTHS[label], generator), make_grain(side, WAVELENGTHS[around], generator)
         )
         image = image + self._noise * generator.standard_normal((side, side))
         name = f"{self._split}_{index:05d}"
@@ -110,9 +110,7 @@ class TexturesDataModule(ImageDataModule):
         super().__init__(batch_size, num_workers, predict_dir)
         check_at_least(16, side=side)
         check_at_least(1, num_train=num_train, num_val=num_val, num_test=num_test)
-        check_at_least(0, data_seed=data_seed)
-        if not noise >= 0:
-            raise refused("noise", noise, "noise >= 0")
+        check_at_least(0, data_seed=data_seed, noise=noise)
         self.side = side
         self._noise = noise
         self._counts = {"train": num_train, "val": num_val, "test": num_test}

@@ -3,7 +3,7 @@
 import logging
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from datamodules.batches import IMAGENET_MEAN, IMAGENET_STD
 from datamodules.crowd.density import check_kernel
 from datamodules.crowd.samples import CrowdFiles, CrowdSamples, Photographs
 from datamodules.crowd.transforms import CrowdAugmentation, CrowdAugmentationName
-from datamodules.errors import check_at_least, check_fractions, refused
+from datamodules.errors import check_at_least, check_fractions, check_one_of, refuse
 from datamodules.splits import split_indices
 from datamodules.transforms.pixels import EightBit, Normalise
 from datamodules.types import Indices, Pixels
@@ -72,10 +72,9 @@ class CrowdDataModule(ImageDataModule, ABC):
         check_fractions(val_fraction=val_fraction)
         check_at_least(0, split_seed=split_seed)
         check_kernel(sigma, kernel_size)
-        if validate_on not in ("held_out", "test"):
-            raise refused("validate_on", validate_on, "held_out, test")
+        check_one_of(get_args(ValidateOn), validate_on=validate_on)
         if not np.isfinite(coord_offset):
-            raise refused("coord_offset", coord_offset, "a number of pixels, such as 0 or 1")
+            refuse("coord_offset", coord_offset, "a finite number of pixels, such as 0 or 1")
         self.validate_on = validate_on
         self.coord_offset = coord_offset
         self._kernel = sigma, kernel_size
@@ -97,7 +96,7 @@ class CrowdDataModule(ImageDataModule, ABC):
             DataError: If files are missing or damaged.
         """
 
-    def prepared(self, image: Pixels) -> Pixels:
+    def prepare(self, image: Pixels) -> Pixels:
         """An image to predict as the data set's own are prepared: as it is, but for what a subclass does to them."""
         return image
 
@@ -122,7 +121,7 @@ class CrowdDataModule(ImageDataModule, ABC):
 
     def predict_samples(self) -> Photographs:
         """Images below ``predict_dir``, whole."""
-        transform = Normalise(IMAGENET_MEAN, IMAGENET_STD, after=self.prepared)
+        transform = Normalise(IMAGENET_MEAN, IMAGENET_STD, after=self.prepare)
         return Photographs(self.predict_folder(EightBit()), transform)
 
     @property

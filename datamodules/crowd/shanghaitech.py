@@ -7,8 +7,8 @@ from datamodules.crowd.annotations import pair_files, read_image_info
 from datamodules.crowd.base import CrowdDataModule, Split, ValidateOn
 from datamodules.crowd.samples import CrowdFiles, read_crowd
 from datamodules.crowd.transforms import CrowdAugmentationName
-from datamodules.errors import DataError, refused
-from datamodules.files.listing import existing_folder
+from datamodules.errors import DataError, check_one_of
+from datamodules.files.listing import require_folder
 
 Part = Literal["A", "B"]
 
@@ -81,8 +81,7 @@ class ShanghaiTechDataModule(CrowdDataModule):
         kernel_size: int = 15,
         coord_offset: float = 0.0,
     ) -> None:
-        if part not in _CROP_SIZES:
-            raise refused("part", part, "A, B")
+        check_one_of(tuple(_CROP_SIZES), part=part)
         super().__init__(
             batch_size,
             num_workers,
@@ -103,13 +102,13 @@ class ShanghaiTechDataModule(CrowdDataModule):
         """Find the published training or test images and read their annotations."""
         part = self._part_folder()
         folder = part / f"{split}_data"
-        pairs = pair_files(folder / "images", _annotations_folder(folder), prefix="GT_")
+        pairs = pair_files(folder / "images", _find_annotations(folder), prefix="GT_")
         return read_crowd(pairs, read_image_info, self.coord_offset, part)
 
     def _part_folder(self) -> Path:
         names = f"part_{self.part}", f"part_{self.part}_final"
         remedy = f"Name the folder that holds {names[0]}/ or {names[1]}/: --data.init_args.data_dir=FOLDER."
-        root = existing_folder(self.data_dir, "data_dir", remedy)
+        root = require_folder(self.data_dir, "data_dir", remedy)
         if root.resolve().name in names:
             return root
         for folder in (above / name for above in (root, root / "ShanghaiTech") for name in names):
@@ -118,7 +117,7 @@ class ShanghaiTechDataModule(CrowdDataModule):
         raise DataError(f"data_dir='{self.data_dir}' has no folder '{names[0]}' or '{names[1]}'. {remedy}")
 
 
-def _annotations_folder(folder: Path) -> Path:
+def _find_annotations(folder: Path) -> Path:
     """The published annotations' folder; beside it some keep files of their own under the other name."""
     found = [path for path in (folder / "ground-truth", folder / "ground_truth") if path.is_dir()]
     if not found:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import cv2  # albumentations brings it
+import cv2
 import numpy as np
 from scipy.io import savemat
 
@@ -117,7 +117,7 @@ class SyntheticCrowdDataModule(ShanghaiTechDataModule):
         if self.trainer is not None and self.trainer.state.fn == "predict":
             return
         steps = {
-            Conversion(sources=(), targets=_targets(split, number)): (self._scene_seed, part, number)
+            Conversion(sources=(), targets=_name_targets(split, number)): (self._scene_seed, part, number)
             for part, (split, count) in enumerate(self._counts.items())
             for number in range(1, count + 1)
         }
@@ -128,7 +128,7 @@ class SyntheticCrowdDataModule(ShanghaiTechDataModule):
         convert(list(steps), write, Path(self.data_dir).expanduser(), "data_dir")
 
 
-def _targets(split: str, number: int) -> tuple[str, str]:
+def _name_targets(split: str, number: int) -> tuple[str, str]:
     """Paths of an image and its annotation, as published."""
     folder, name = f"part_A_final/{split}_data", f"IMG_{number}"
     return f"{folder}/images/{name}.jpg", f"{folder}/ground_truth/GT_{name}.mat"

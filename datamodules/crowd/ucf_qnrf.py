@@ -4,10 +4,10 @@ from pathlib import Path
 
 from datamodules.crowd.annotations import pair_files, read_ann_points
 from datamodules.crowd.base import CrowdDataModule, Split, ValidateOn
-from datamodules.crowd.resizing import ResizeRule, resize_files, resized_size
+from datamodules.crowd.resizing import ResizeRule, compute_resized_size, resize_files
 from datamodules.crowd.samples import CrowdFiles, read_crowd
 from datamodules.crowd.transforms import CrowdAugmentationName
-from datamodules.files.listing import existing_folder
+from datamodules.files.listing import require_folder
 from datamodules.transforms.crops import resize_bilinear
 from datamodules.types import Pixels
 
@@ -96,7 +96,7 @@ class UCFQNRFDataModule(CrowdDataModule):
             kernel_size,
             coord_offset,
         )
-        resized_size(1, 1, resize)  # refuses another rule
+        compute_resized_size(1, 1, resize)  # refuses another rule
         self.data_dir = data_dir
         self.resize = resize
         self.cache_dir = cache_dir
@@ -123,12 +123,12 @@ class UCFQNRFDataModule(CrowdDataModule):
         cache = root if self.cache_dir is None else Path(self.cache_dir).expanduser()
         return resize_files(files, self.resize, cache / f"resized_{self.resize}" / _FOLDERS[split])
 
-    def prepared(self, image: Pixels) -> Pixels:
+    def prepare(self, image: Pixels) -> Pixels:
         """An image to predict, resized by the rule."""
-        return resize_bilinear(image, *resized_size(image.shape[0], image.shape[1], self.resize))
+        return resize_bilinear(image, *compute_resized_size(image.shape[0], image.shape[1], self.resize))
 
     def _published_folder(self) -> Path:
         remedy = "Name the folder that holds Train/ and Test/: --data.init_args.data_dir=FOLDER."
-        root = existing_folder(self.data_dir, "data_dir", remedy)
+        root = require_folder(self.data_dir, "data_dir", remedy)
         nested = root / "UCF-QNRF_ECCV18"
         return nested if nested.is_dir() else root

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock  # torch brings it
+from filelock import FileLock
 
 from datamodules.errors import DataError
-from datamodules.files.progress import progress
+from datamodules.files.progress import show_progress
 
 _RECORD = "conversion.jsonl"
 _log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def convert(
             unfinished = _unfinished(steps, folder)
             if unfinished:
                 _log.info("Converting %d of %d into '%s'", len(unfinished), len(steps), folder)
-            for step in progress(unfinished, f"Converting into '{folder}'", "steps"):
+            for step in show_progress(unfinished, f"Converting into '{folder}'", "steps"):
                 _make(step, write, folder)
     except OSError as error:
         raise DataError(

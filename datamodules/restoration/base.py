@@ -4,11 +4,11 @@ import logging
 from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from datamodules.base import ImageDataModule
 from datamodules.batches import DegradedBatch, RestorationBatch
-from datamodules.errors import check_at_least, check_fractions, refused
+from datamodules.errors import check_at_least, check_fractions, check_one_of
 from datamodules.restoration.image_pairs import ImagePair, MemoryMaps, check_sizes, convert_pairs, read_pair
 from datamodules.restoration.samples import DegradedImages, RandomPatches
 from datamodules.samples import SampleSet
@@ -63,8 +63,7 @@ class RestorationDataModule(ImageDataModule, ABC):
         check_at_least(1, patch_size=patch_size, patches_per_image=patches_per_image)
         check_at_least(0, split_seed=split_seed)
         check_fractions(val_fraction=val_fraction)
-        if validate_on not in ("held_out", "test"):
-            raise refused("validate_on", validate_on, "held_out, test")
+        check_one_of(get_args(ValidateOn), validate_on=validate_on)
         self.data_dir = data_dir
         self.patch_size = patch_size
         self.patches_per_image = patches_per_image

@@ -6,12 +6,12 @@ from typing import Literal
 
 import numpy as np
 
-from datamodules.errors import check_at_least, refused
+from datamodules.errors import check_at_least, check_one_of
 from datamodules.files.readers import read_image
 from datamodules.restoration.base import RestorationDataModule, ValidateOn
 from datamodules.restoration.image_pairs import ImagePair
-from datamodules.restoration.realsr_files import CAMERAS, list_pairs, version_folder
-from datamodules.restoration.samples import DegradedImages, WholeImages, as_tensor, enlarged
+from datamodules.restoration.realsr_files import CAMERAS, find_version, list_pairs
+from datamodules.restoration.samples import DegradedImages, WholeImages, as_tensor, enlarge
 from datamodules.transforms.pixels import EightBit
 from datamodules.types import Pixels
 
@@ -96,10 +96,8 @@ class RealSRDataModule(RestorationDataModule):
             validate_on,
             cache_dir,
         )
-        if scale not in _SCALES:
-            raise refused("scale", scale, ", ".join(map(str, _SCALES)))
-        if cameras not in ("both", *CAMERAS):
-            raise refused("cameras", cameras, ", ".join(("both", *CAMERAS)))
+        check_one_of(_SCALES, scale=scale)
+        check_one_of(("both", *CAMERAS), cameras=cameras)
         check_at_least(1, predict_upscale=predict_upscale)
         self.scale = scale
         self.predict_upscale = predict_upscale
@@ -115,7 +113,7 @@ class RealSRDataModule(RestorationDataModule):
         degraded = read_image(pair.degraded)
         factor = clean.shape[0] // degraded.shape[0]
         if factor > 1:
-            image = enlarged(as_tensor(degraded), factor)[0]
+            image = enlarge(as_tensor(degraded), factor)[0]
             degraded = (image * 255).round().permute(1, 2, 0).numpy().astype(np.uint8)
         return degraded, clean
 
@@ -133,4 +131,4 @@ class RealSRDataModule(RestorationDataModule):
 
     @cached_property
     def _root(self) -> Path:
-        return version_folder(self.data_dir)
+        return find_version(self.data_dir)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from datamodules.base import ImageDataModule
 from datamodules.batches import DegradedBatch, RestorationBatch
-from datamodules.errors import check_at_least, refused
+from datamodules.errors import check_at_least, check_one_of
 from datamodules.restoration.realsr import RealSRDataModule
 from datamodules.restoration.sample_photo_files import HELD_OUT, write_denoising, write_super_resolution
 from datamodules.restoration.sidd import SIDDDataModule
@@ -18,10 +18,11 @@ _EDITION = 1  # of the degraded photographs: to be raised when the same argument
 class SamplePhotosDataModule(ImageDataModule):
     """Fifteen photographs with noise as of a smartphone, or of low resolution as of another lens.
 
-    The degradations are described at :func:`~datamodules.restoration.degradations.camera_noise` (two noisy images of
-    each photograph, PSNR about 25 to 31 dB) and :func:`~datamodules.restoration.degradations.low_resolution`; neither
-    is the same all over an image. They are made once, by ``prepare_data``, in some ten seconds; what was interrupted
-    goes on where it stopped. Any other choice of ``task`` and ``data_seed`` has a folder of its own below ``data_dir``.
+    The degradations are described at :func:`~datamodules.restoration.degradations.add_camera_noise` (two noisy images
+    of each photograph, PSNR about 25 to 31 dB) and :func:`~datamodules.restoration.degradations.reduce_resolution`;
+    neither is the same all over an image. They are made once, by ``prepare_data``, in some ten seconds; what was
+    interrupted goes on where it stopped. Any other choice of ``task`` and ``data_seed`` has a folder of its own below
+    ``data_dir``.
 
     Splits are by photograph, and fixed:
 
@@ -71,8 +72,7 @@ class SamplePhotosDataModule(ImageDataModule):
         patches_per_image: int = 100,
     ) -> None:
         super().__init__(batch_size, num_workers, predict_dir)
-        if task not in ("denoising", "super_resolution"):
-            raise refused("task", task, "denoising, super_resolution")
+        check_one_of(("denoising", "super_resolution"), task=task)
         check_at_least(0, data_seed=data_seed)
         self._folder = Path(data_dir).expanduser() / f"{task}_seed{data_seed}_edition{_EDITION}"
         self._write = (

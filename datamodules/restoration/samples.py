@@ -53,9 +53,8 @@ class RandomPatches(SampleSet[RestorationBatch]):
         down, right, turn = torch.rand(3, dtype=torch.float64).tolist()
         top, left = int(down * (clean.shape[0] - side + 1)), int(right * (clean.shape[1] - side + 1))
         pose = int(turn * self._poses)
-        image, target = (
-            as_tensor(posed(pixels[top : top + side, left : left + side], pose)) for pixels in (degraded, clean)
-        )
+        patches = (pixels[top : top + side, left : left + side] for pixels in (degraded, clean))
+        image, target = (as_tensor(turn_and_mirror(patch, pose)) for patch in patches)
         return RestorationBatch(image, target, [f"{pair.id.rpartition('.')[0]}_{number:04d}"])
 
 
@@ -102,12 +101,12 @@ class DegradedImages(SampleSet[DegradedBatch]):
     def __getitem__(self, index: int) -> DegradedBatch:
         """An image, as a batch of one."""
         pixels, grey = read_precise(self._paths[index])
-        image = enlarged(as_tensor(pixels), self._upscale)
+        image = enlarge(as_tensor(pixels), self._upscale)
         bits = 8 * pixels.dtype.itemsize
         return DegradedBatch(image, torch.tensor([bits]), torch.tensor([grey]), [self._ids[index]])
 
 
-def posed(pixels: Pixels, pose: int) -> Pixels:
+def turn_and_mirror(pixels: Pixels, pose: int) -> Pixels:
     """Turn and mirror an image.
 
     Args:
@@ -135,7 +134,7 @@ def as_tensor(pixels: Pixels | DeepPixels) -> Tensor:
     return torch.from_numpy(values)
 
 
-def enlarged(image: Tensor, factor: int) -> Tensor:
+def enlarge(image: Tensor, factor: int) -> Tensor:
     """Enlarge images, bicubic, as Pillow and MATLAB do (Keys' kernel with a = −½).
 
     Args:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from datamodules.batches import DegradedBatch
-from datamodules.errors import DataError, check_at_least, refused
+from datamodules.errors import DataError, check_at_least, refuse
 from datamodules.restoration.base import RestorationDataModule, ValidateOn
 from datamodules.restoration.image_pairs import ImagePair, check_sizes
 from datamodules.restoration.samples import DegradedImages
@@ -97,7 +97,7 @@ class SIDDDataModule(RestorationDataModule):
         )
         check_at_least(1, block_size=block_size, block_batch_size=block_batch_size)
         if predict_benchmark and predict_dir is not None:
-            raise refused("predict_benchmark", predict_benchmark, f"false with predict_dir='{predict_dir}'")
+            refuse("predict_benchmark", predict_benchmark, f"false with predict_dir='{predict_dir}'")
         self.predict_benchmark = predict_benchmark
         self.block_size = block_size
         self.block_batch_size = block_batch_size

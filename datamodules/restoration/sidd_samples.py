@@ -29,7 +29,7 @@ class HeldOutBlocks(SampleSet[RestorationBatch]):
         self._blocks = [
             (pair, number, corner)
             for pair in pairs
-            for number, corner in enumerate(_corners(pair.height, pair.width, side))
+            for number, corner in enumerate(_place_corners(pair.height, pair.width, side))
         ]
         self._maps = maps
         self._side = side
@@ -93,13 +93,13 @@ class BenchmarkBlocks(SampleSet[DegradedBatch]):
         return DegradedBatch(image, torch.tensor([8]), torch.tensor([False]), [f"{index:04d}"])
 
 
-def _corners(height: int, width: int, side: int) -> list[tuple[int, int]]:
+def _place_corners(height: int, width: int, side: int) -> list[tuple[int, int]]:
     """Top and left of each block, row by row."""
     rows, columns = _GRID if height <= width else _GRID[::-1]
-    return [(top, left) for top in _starts(height, side, rows) for left in _starts(width, side, columns)]
+    return [(top, left) for top in _place_starts(height, side, rows) for left in _place_starts(width, side, columns)]
 
 
-def _starts(length: int, side: int, most: int) -> list[int]:
+def _place_starts(length: int, side: int, most: int) -> list[int]:
     """Starts of up to ``most`` pieces of a side, spread evenly from one end to the other; one lies in the middle."""
     count = min(most, length // side)
     if count == 1:

@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-import cv2  # albumentations brings it
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -30,7 +30,7 @@ class Augmentation:
 
     Args:
         transforms: Transforms of albumentations, applied in this order.
-        points: Whether :meth:`with_points` will be called; one of the transforms must then move what it changes.
+        points: Whether :meth:`change_with_points` will be called; one of the transforms must then move what it changes.
     """
 
     def __init__(self, transforms: Sequence[Any], points: bool = False) -> None:
@@ -52,7 +52,7 @@ class Augmentation:
         changed: Pixels = self._apply(image=image)["image"]
         return changed
 
-    def with_points(self, image: Pixels, points: Points) -> tuple[Pixels, Points]:
+    def change_with_points(self, image: Pixels, points: Points) -> tuple[Pixels, Points]:
         """Change an image and move points in it along.
 
         Args:

@@ -12,7 +12,7 @@ from scipy.io import savemat
 
 from datamodules import DataError, UCFQNRFDataModule
 from datamodules.batches import CrowdBatch
-from datamodules.crowd.resizing import resized_size
+from datamodules.crowd.resizing import compute_resized_size
 from datamodules.types import Points
 from tests.support.crowd_files import Annotations, write_ucf_qnrf
 
@@ -64,7 +64,7 @@ def at_stage(data: UCFQNRFDataModule, stage: str) -> UCFQNRFDataModule:
     ],
 )
 def test_rules(rule: Any, before: tuple[int, int], after: tuple[int, int]) -> None:
-    assert resized_size(*before, rule) == after
+    assert compute_resized_size(*before, rule) == after
 
 
 def test_without_resizing_images_are_as_published(written: tuple[Path, Annotations]) -> None:
@@ -267,6 +267,6 @@ def test_missing_data_is_named(tmp_path: Path, own: Path) -> None:
 
 def test_an_unknown_rule_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"^resize='big' is not allowed; allowed: short_512_2048, fit_1024, long_1536, n"
+        ValueError, match=r"^resize must be one of short_512_2048, fit_1024, long_1536, none, got 'big'$"
     ):
         module(tmp_path, resize="big")
