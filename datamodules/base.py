@@ -57,22 +57,22 @@ class ImageDataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def train_samples(self) -> SampleSet[Any]:
-        """Samples to train on; the only ones that are augmented."""
+        """Return samples to train on; the only ones that are augmented."""
 
     @abstractmethod
     def val_samples(self) -> SampleSet[Any]:
-        """Samples that decide between models; none of them is trained on."""
+        """Return samples that decide between models; none of them is trained on."""
 
     @abstractmethod
     def test_samples(self) -> SampleSet[Any]:
-        """Samples that decide nothing."""
+        """Return samples that decide nothing."""
 
     @abstractmethod
     def predict_samples(self) -> SampleSet[Any]:
-        """Samples to predict; ``predict_folder`` serves images in a folder."""
+        """Return samples to predict; ``predict_folder`` serves images in a folder."""
 
     def predict_folder(self, transform: Callable[[Pixels], Tensor], grey: bool = False) -> ImageFolder:
-        """The images below ``predict_dir``, for ``predict_samples``.
+        """Return the images below ``predict_dir``, for ``predict_samples``.
 
         Args:
             transform: From one image, uint8 ``[H, W, C]``, to a float32 tensor ``[C, H', W']``.
@@ -104,7 +104,7 @@ class ImageDataModule(LightningDataModule, ABC):
             self._samples(split)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled, augmented batches of the training split."""
+        """Return shuffled, augmented batches of the training split."""
         samples = self._samples("train")
         on_each_device = math.ceil(len(samples) / self._world_size)
         in_batch = self.device_batch_size
@@ -115,15 +115,15 @@ class ImageDataModule(LightningDataModule, ABC):
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Batches of the validation split, in order."""
+        """Return batches of the validation split, in order."""
         return self._in_order("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Batches of the test split, in order."""
+        """Return batches of the test split, in order."""
         return self._in_order("test")
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """Batches to predict, in order."""
+        """Return batches to predict, in order."""
         return self._in_order("predict")
 
     @property

@@ -16,7 +16,7 @@ Map = npt.NDArray[np.float32]
 
 
 def make_ring_pattern(size: int) -> Map:
-    """Concentric square rings, each one pixel wide, of +1 and −1 in turn; +1 outside.
+    """Make concentric square rings, each one pixel wide, of +1 and −1 in turn; +1 outside.
 
     Patterns of different sizes then contradict each other: where one has +1 at its centre the next has −1, and each
     is a part of none. On maps of the default arguments the best possible linear 7 × 7 filter keeps more than nine
@@ -83,6 +83,7 @@ class PatternsDataModule(ImageDataModule):
 
     def __init__(
         self,
+        *,
         size: int = 100,
         num_patterns: int = 25,
         pattern_sizes: Sequence[int] = (3, 5, 7),
@@ -115,18 +116,18 @@ class PatternsDataModule(ImageDataModule):
         self._steps_per_epoch = steps_per_epoch
 
     def train_samples(self) -> SampleSet[PatternBatch]:
-        """The sample, ``steps_per_epoch`` times."""
+        """Return the sample, ``steps_per_epoch`` times."""
         return _Repeated(self._sample, self._steps_per_epoch)
 
     def val_samples(self) -> SampleSet[PatternBatch]:
-        """The sample."""
+        """Return the sample."""
         return _Repeated(self._sample, 1)
 
     test_samples = predict_samples = val_samples
 
 
 def _place(count: int, room: int, box: int, random: np.random.RandomState) -> npt.NDArray[np.int64]:
-    """Centres (row, column), ``[count, 2]``, of disjoint squares of side ``box``, inside a square of side ``room``."""
+    """Draw centres (row, column), ``[count, 2]``, of disjoint squares of side ``box`` in a square of side ``room``."""
     free = np.ones((room - box + 1, room - box + 1), bool)  # where the corner of a further square may come
     corners = np.empty((count, 2), np.int64)
     for placed in range(count):
@@ -145,7 +146,7 @@ def _place(count: int, room: int, box: int, random: np.random.RandomState) -> np
 def _draw(
     side: int, patterns: list[Map], centres: npt.NDArray[np.int64], noise: float, random: np.random.RandomState
 ) -> tuple[Map, Map]:
-    """A canvas with the patterns, in turn, at the centres, and its target, both ``[side, side]``."""
+    """Draw the patterns, in turn, at the centres of a canvas, and its target, both ``[side, side]``."""
     canvas = (noise * random.standard_normal((side, side))).astype(np.float32)
     target = np.zeros_like(canvas)
     for number, (row, column) in enumerate(centres):
@@ -157,5 +158,5 @@ def _draw(
 
 
 def _window(canvas: Map, along: slice) -> Tensor:
-    """The part of a canvas that lies in a range along both sides, as ``[1, 1, H, W]``."""
+    """Cut out the part of a canvas that lies in a range along both sides, as ``[1, 1, H, W]``."""
     return torch.from_numpy(canvas[along, along].copy())[None, None]

@@ -25,11 +25,11 @@ class SampleSet(Dataset[Batch_co], ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of samples."""
+        """Count the samples."""
 
     @abstractmethod
     def __getitem__(self, index: int) -> Batch_co:
-        """One sample, as a batch of one."""
+        """Return one sample, as a batch of one."""
 
 
 def collate(batches: Sequence[Batch]) -> Batch:
@@ -101,11 +101,11 @@ class LabelledArrays(SampleSet[LabelledBatch]):
         self._name = name
 
     def __len__(self) -> int:
-        """Number of images in this part."""
+        """Count the images in this part."""
         return len(self._indices)
 
     def __getitem__(self, index: int) -> LabelledBatch:
-        """The image at a position of this part, as a batch of one."""
+        """Return the image at a position of this part, as a batch of one."""
         source = self._indices[index]
         image = self._transform(self._images[source])
         return LabelledBatch(batch_of_one(image), self._labels[source : source + 1], [self._name.format(source)])
@@ -141,10 +141,10 @@ class ImageFolder(SampleSet[ImageBatch]):
         self._grey = grey
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Count the images."""
         return len(self.paths)
 
     def __getitem__(self, index: int) -> ImageBatch:
-        """One image, as a batch of one."""
+        """Return one image, as a batch of one."""
         image = self._transform(read_image(self.paths[index], self._grey))
         return ImageBatch(batch_of_one(image), [self.ids[index]])

@@ -77,7 +77,7 @@ class _ResumableLoader(DataLoader[Batch]):
 def make_shuffled_loader(
     samples: SampleSet[Batch], generator: torch.Generator, devices: int = 1, rank: int = 0, **loading: Any
 ) -> DataLoader[Batch]:
-    """A loader of shuffled samples, whose epochs follow from the seed and their numbers alone.
+    """Make a loader of shuffled samples, whose epochs follow from the seed and their numbers alone.
 
     The seed is torch's, ``torch.initial_seed()``, when the loader is made; all devices must have the same. Together
     with an epoch's number it decides the order, and with a sample's index too what is random in this sample, whatever
@@ -108,5 +108,5 @@ def make_shuffled_loader(
 
 
 def _mix(*numbers: int) -> int:
-    """A seed from numbers, however alike to others; of 32 bits, as torch's generator uses no more of one."""
+    """Mix numbers, however alike to others, into a seed; of 32 bits, as torch's generator uses no more of one."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])

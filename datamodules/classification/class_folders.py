@@ -27,7 +27,7 @@ class ClassFiles(NamedTuple):
 
 
 def list_class_folders(folder: Path) -> list[str]:
-    """Names of the folders in a folder, sorted, but for hidden ones; none if it does not exist."""
+    """List the folders in a folder by name, sorted, but for hidden ones; none if it does not exist."""
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
@@ -74,7 +74,7 @@ def list_classes(root: Path, split: str, classes: Sequence[str]) -> ClassFiles:
 
 
 def no_class_folders(root: Path, split: str) -> DataError:
-    """Error for a split whose folder is missing or holds no class folders, with what to do about it."""
+    """Make the error for a split whose folder is missing or holds no class folders, with what to do about it."""
     folder = root / split
     if not folder.is_dir():
         return DataError(f"'{root}' has no folder '{split}'. {_REMEDY.format(split=split)}")

@@ -103,13 +103,13 @@ def list_numbered_files(root: Path, classes: Sequence[str], devkit: Devkit | Non
 
 
 def find_numbered(folder: Path) -> dict[int, str]:
-    """Names of the validation images as published, by their number; none if the folder does not exist."""
+    """Find the validation images as published, by their number; none if the folder does not exist."""
     names = list_image_names(folder) if folder.is_dir() else []
     return {int(match[1]): name for name in names if (match := _NUMBER.fullmatch(name))}
 
 
 def no_devkit(root: Path) -> DataError:
-    """Error for validation images as published without the development kit, with what to do about it."""
+    """Make the error for validation images as published without the development kit, with what to do about it."""
     return DataError(
         f"'{root / 'val'}' holds images without class folders, but the ground truth is missing: neither "
         f"{DEVKIT}.tar.gz nor {DEVKIT}/ is in '{root}'. Put the development kit (tasks 1 and 2) of ILSVRC2012 there, "
@@ -118,7 +118,7 @@ def no_devkit(root: Path) -> DataError:
 
 
 def _files(place: Path) -> tuple[bytes, bytes]:
-    """Content of the two files, from the extracted folder or the archive."""
+    """Read the two files, from the extracted folder or the archive."""
     try:
         if place.is_dir():
             return (place / _META).read_bytes(), (place / _TRUTH).read_bytes()
@@ -131,7 +131,7 @@ def _files(place: Path) -> tuple[bytes, bytes]:
 
 
 def _classes(content: bytes, source: str) -> tuple[dict[int, str], dict[str, str]]:
-    """WordNet IDs by ILSVRC2012_ID, and words by WordNet ID, of the classes that have no further ones below them."""
+    """Read WordNet IDs by ILSVRC2012_ID, and words by WordNet ID, of the classes with no further ones below them."""
     try:
         table = loadmat(BytesIO(content), squeeze_me=True)  # type: ignore[arg-type]  # any file will do
         synsets: Any = np.atleast_1d(table["synsets"])
@@ -146,7 +146,7 @@ def _classes(content: bytes, source: str) -> tuple[dict[int, str], dict[str, str
 
 
 def _read_ground_truth(content: bytes, wnids: dict[int, str], source: str) -> list[str]:
-    """WordNet ID of each validation image."""
+    """Read the WordNet ID of each validation image."""
     lines = content.split()
     for number, line in enumerate(lines, 1):
         if not line.isdigit() or int(line) not in wnids:

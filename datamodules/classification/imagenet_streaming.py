@@ -17,7 +17,7 @@ from torch import Tensor
 
 from datamodules.batches import LabelledBatch
 from datamodules.classification.imagenet import ImageNetDataModule
-from datamodules.classification.imagenet_batches import AugmentationName, ImageNetBatches
+from datamodules.classification.imagenet_batches import ImageNetBatches
 from datamodules.errors import DataError, check_at_least
 from datamodules.files.readers import decode_image
 from datamodules.samples import batch_of_one
@@ -72,14 +72,8 @@ class StreamingImageNetDataModule(ImageNetBatches):
         url: Folder, or place in object storage (``s3://…``, ``gs://…``), that holds ``train``, ``val``, ``classes``.
             Default: ``"data/imagenet_chunks"``.
         cache_dir: Folder for chunks that were fetched. Default: litdata's choice.
-        total_batch_size: As for ``ImageNetDataModule``. Default: 256.
-        num_workers: As there.
-        prefetch_factor: As there. Default: 2.
-        predict_dir: As there.
         shuffle_seed: What the order of training images depends on. Default: 0.
-        augmentation: As there. Default: ``standard``.
-        resize_size: As there. Default: 256.
-        crop_size: As there. Default: 224.
+        **kwargs: Those of :class:`~datamodules.classification.imagenet_batches.ImageNetBatches`.
 
     Raises:
         ValueError: If an argument is out of range; from ``setup``, if the devices cannot share ``total_batch_size``.
@@ -89,19 +83,12 @@ class StreamingImageNetDataModule(ImageNetBatches):
     def __init__(
         self,
         url: str = "data/imagenet_chunks",
+        *,
         cache_dir: str | None = None,
-        total_batch_size: int = 256,
-        num_workers: int | None = None,
-        prefetch_factor: int = 2,
-        predict_dir: str | None = None,
         shuffle_seed: int = 0,
-        augmentation: AugmentationName = "standard",
-        resize_size: int = 256,
-        crop_size: int = 224,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            total_batch_size, num_workers, prefetch_factor, predict_dir, augmentation, resize_size, crop_size
-        )
+        super().__init__(**kwargs)
         check_at_least(0, shuffle_seed=shuffle_seed)
         self.url = url
         self.cache_dir = cache_dir
@@ -114,17 +101,17 @@ class StreamingImageNetDataModule(ImageNetBatches):
         return names
 
     def train_samples(self) -> Any:
-        """Training images, augmented."""
+        """Return training images, augmented."""
         return self._stream("train", _Reader(self.trained), shuffle=True, seed=self._shuffle_seed, drop_last=True)
 
     def val_samples(self) -> Any:
-        """Validation images."""
+        """Return validation images."""
         return self._stream("val", _Reader(self.evaluated), drop_last=False)
 
     test_samples = val_samples
 
     def train_dataloader(self) -> Any:
-        """Shuffled, augmented batches of the training images."""
+        """Return shuffled, augmented batches of the training images."""
         return self._streamed("train")
 
     def _in_order(self, split: str) -> Any:
@@ -158,7 +145,7 @@ class _Reader:
 
 
 def _sample(root: str, described: tuple[str, int]) -> dict[str, Any]:
-    """What is stored of an image."""
+    """Read what is stored of an image."""
     path, label = described
     return {"image": (Path(root) / path).read_bytes(), "label": label, "id": path}
 

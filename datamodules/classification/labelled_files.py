@@ -36,7 +36,7 @@ class Paths(Sequence[str]):
         self._ends = np.cumsum([len(path) for path in encoded], dtype=np.int64)
 
     def __len__(self) -> int:
-        """Number of paths."""
+        """Count the paths."""
         return len(self._ends)
 
     @overload
@@ -46,7 +46,7 @@ class Paths(Sequence[str]):
     def __getitem__(self, index: slice) -> list[str]: ...
 
     def __getitem__(self, index: int | slice) -> str | list[str]:
-        """One path, or several."""
+        """Return one path, or several."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         position = range(len(self))[index]
@@ -90,11 +90,11 @@ class LabelledFiles(SampleSet[LabelledBatch]):
         self._skipped.share_memory_()  # type: ignore[no-untyped-call]  # one for all workers
 
     def __len__(self) -> int:
-        """Number of images in this part."""
+        """Count the images in this part."""
         return len(self._indices)
 
     def __getitem__(self, index: int) -> LabelledBatch:
-        """The image at a position of this part, or the next one that can be read, as a batch of one.
+        """Return the image at a position of this part, or the next one that can be read, as a batch of one.
 
         Raises:
             DataError: If it cannot be read and may not be skipped; names the file.

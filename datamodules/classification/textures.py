@@ -1,5 +1,7 @@
 """Generated textures whose class is their local scale: what is seen depends on where one looks."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -18,7 +20,7 @@ _HALF_BAND = 2**0.25
 
 
 def make_grain(side: int, wavelength: float, generator: np.random.Generator) -> Map:
-    """Noise of one scale and no direction: white noise of which a ring of spatial frequencies is kept.
+    """Draw noise of one scale and no direction: white noise of which a ring of spatial frequencies is kept.
 
     Args:
         side: Height and width in pixels.
@@ -81,15 +83,13 @@ class TexturesDataModule(ImageDataModule):
     ± 0.25 to 0 ± 1. Batches are ``ImageBatch``.
 
     Args:
-        batch_size: Images in a batch, on each device. Default: 32.
-        num_workers: Processes that make images, for each loader. Default: 0.
-        predict_dir: Folder of the images to predict. Default: none.
         side: Height and width of an image in pixels. Default: 32.
         noise: Standard deviation of white noise on top. Default: 0.5.
         num_train: Images to train on. Default: 2000.
         num_val: Images for validation. Default: 400.
         num_test: Images for test. Default: 1000.
         data_seed: What all images depend on. Default: 0.
+        **kwargs: Those of :class:`~datamodules.base.ImageDataModule`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -97,17 +97,16 @@ class TexturesDataModule(ImageDataModule):
 
     def __init__(
         self,
-        batch_size: int = 32,
-        num_workers: int = 0,
-        predict_dir: str | None = None,
+        *,
         side: int = 32,
         noise: float = 0.5,
         num_train: int = 2000,
         num_val: int = 400,
         num_test: int = 1000,
         data_seed: int = 0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(batch_size, num_workers, predict_dir)
+        super().__init__(**kwargs)
         check_at_least(16, side=side)
         check_at_least(1, num_train=num_train, num_val=num_val, num_test=num_test)
         check_at_least(0, data_seed=data_seed, noise=noise)
@@ -122,19 +121,19 @@ class TexturesDataModule(ImageDataModule):
         return [f"{wavelength} px" for wavelength in WAVELENGTHS]
 
     def train_samples(self) -> SampleSet[LabelledBatch]:
-        """Images to train on."""
+        """Return images to train on."""
         return self._part("train")
 
     def val_samples(self) -> SampleSet[LabelledBatch]:
-        """Images for validation."""
+        """Return images for validation."""
         return self._part("val")
 
     def test_samples(self) -> SampleSet[LabelledBatch]:
-        """Images for test."""
+        """Return images for test."""
         return self._part("test")
 
     def predict_samples(self) -> ImageFolder:
-        """Images below ``predict_dir``, as grey and of the side."""
+        """Return images below ``predict_dir``, as grey and of the side."""
         return self.predict_folder(Normalise((0.5,), (0.25,), after=Resize(self.side, self.side)), grey=True)
 
     def _part(self, split: str) -> _Textures:

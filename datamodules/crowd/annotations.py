@@ -86,12 +86,12 @@ def pair_files(images: Path, annotations: Path, prefix: str = "", suffix: str = 
 
 
 def _split_numbers(name: str) -> list[str | int]:
-    """What names are sorted by so that their numbers ascend: texts and numbers in turn."""
+    """Split a name into texts and numbers in turn: sorted by these, numbers in names ascend."""
     return [int(part) if position % 2 else part for position, part in enumerate(re.split(r"([0-9]+)", name))]
 
 
 def _read(path: Path, variable: str, locate: Callable[[Any], Any]) -> Points:
-    """Positions in a variable of a MATLAB file."""
+    """Read positions in a variable of a MATLAB file."""
     content = read_variable(path, variable)
     try:
         points = np.asarray(locate(content))

@@ -61,7 +61,7 @@ def make_density_map(
 def _measure_mass_within(
     position: npt.NDArray[np.intp], length: int, kernel: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """What of a kernel that is centred at each position lies from 0 to ``length − 1``."""
+    """Measure what of a kernel that is centred at each position lies from 0 to ``length − 1``."""
     reach = len(kernel) // 2
     up_to = np.concatenate([np.zeros(1), np.cumsum(kernel)])
     mass: npt.NDArray[np.float64] = (

@@ -16,7 +16,7 @@ ResizeRule = Literal["short_512_2048", "fit_1024", "long_1536", "none"]
 
 
 def compute_resized_size(height: int, width: int, rule: ResizeRule) -> tuple[int, int]:
-    """Size of an image after resizing; its aspect is kept, to the nearest pixel.
+    """Compute the size of an image after resizing; its aspect is kept, to the nearest pixel.
 
     Args:
         height: Height of the image, in pixels.
@@ -81,6 +81,6 @@ def resize_files(files: CrowdFiles, rule: ResizeRule, folder: Path) -> CrowdFile
 
 
 def _scale_points(points: Points, before: tuple[int, int], after: tuple[int, int]) -> Points:
-    """Positions in the pixels of an image whose size has changed, where a pixel's position is that of its centre."""
+    """Scale positions with an image whose size changes, where a pixel's position is that of its centre."""
     factors = np.divide(after[::-1], before[::-1], dtype=np.float32)
     return ((points + 0.5) * factors - 0.5).clip(0, np.array(after[::-1], np.float32) - 1)

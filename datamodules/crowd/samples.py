@@ -121,11 +121,11 @@ class CrowdSamples(SampleSet[CrowdBatch]):
         self._normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD)
 
     def __len__(self) -> int:
-        """Number of photographs in this part."""
+        """Count the photographs in this part."""
         return len(self._indices)
 
     def __getitem__(self, index: int) -> CrowdBatch:
-        """The photograph at a position of this part, or a crop of it, as a batch of one.
+        """Return the photograph at a position of this part, or a crop of it, as a batch of one.
 
         Raises:
             DataError: If it cannot be read; names the file.
@@ -157,11 +157,11 @@ class Photographs(SampleSet[PhotographBatch]):
         self._transform = transform
 
     def __len__(self) -> int:
-        """Number of photographs."""
+        """Count the photographs."""
         return len(self._images)
 
     def __getitem__(self, index: int) -> PhotographBatch:
-        """One photograph, as a batch of one."""
+        """Return one photograph, as a batch of one."""
         image, name = self._images[index]
         size = torch.tensor([image.shape[2:]])
         return PhotographBatch(batch_of_one(self._transform(image[0].permute(1, 2, 0).numpy())), size, name)

@@ -118,7 +118,7 @@ def _unfinished(steps: Sequence[Conversion], folder: Path) -> list[Conversion]:
 
 
 def _records(path: Path) -> Iterable[dict[str, Any]]:
-    """What the file of records holds, but for lines that were interrupted."""
+    """Read the file of records, but for lines that were interrupted."""
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
         try:
             yield json.loads(line)
@@ -131,7 +131,7 @@ def _size(path: Path) -> int | None:
 
 
 def _stamps(step: Conversion) -> list[list[int]]:
-    """Size and time of change of each source.
+    """Look up size and time of change of each source.
 
     Raises:
         DataError: If one is not there any more.

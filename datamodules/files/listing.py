@@ -34,7 +34,7 @@ def require_folder(folder: str | Path, argument: str, remedy: str) -> Path:
 
 
 def list_image_names(folder: Path) -> list[str]:
-    """Names of the image files in a folder by their suffix, sorted, but for hidden ones; no file is looked at."""
+    """List the image files in a folder by their suffix, sorted, but for hidden ones; no file is looked at."""
     return sorted(
         name for name in os.listdir(folder) if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
     )

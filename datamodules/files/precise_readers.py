@@ -70,7 +70,7 @@ def _is_grey(file: Image.Image, content: bytes) -> bool:
 
 
 def _is_deep(file: Image.Image, content: bytes) -> bool:
-    """Whether an image of several channels has 16 bits in each, of which Pillow would drop 8."""
+    """Tell whether an image of several channels has 16 bits in each, of which Pillow would drop 8."""
     if isinstance(file, TiffImageFile):
         return file.mode != "CMYK" and file.tag_v2.get(BITSPERSAMPLE, (1,))[0] == 16
     return content.startswith(_PNG) and content[_PNG_DEPTH] == 16

@@ -143,7 +143,7 @@ def draw_covariances(
 
 
 def make_gaussian(covariance: Map) -> Map:
-    """A Gaussian filter of any width, direction and elongation.
+    """Make a Gaussian filter of any width, direction and elongation.
 
     Args:
         covariance: Of (x, y), in pixels², ``[2, 2]``. The filter keeps it to one percent where standard deviations
@@ -246,19 +246,19 @@ def _check_range(name: str, values: tuple[float, float]) -> None:
 
 
 def _list_channels(height: int, width: int) -> npt.NDArray[np.int64]:
-    """Which channel each pixel of a sensor sees, ``[height, width]``."""
+    """List which channel each pixel of a sensor sees, ``[height, width]``."""
     return np.tile(np.array(_BAYER), (height // 2 + 1, width // 2 + 1))[:height, :width]
 
 
 def _make_hats(side: int, places: int) -> Map:
-    """Weights of linear interpolation between places, the outermost of which lie on the borders: ``[places, side]``."""
+    """Make weights of linear interpolation between places, the outermost on the borders: ``[places, side]``."""
     position = np.linspace(0, places - 1, side)
     weights: Map = np.maximum(0, 1 - np.abs(position - np.arange(places)[:, None])).astype(np.float32)
     return weights
 
 
 def _resize(image: Map, height: int, width: int) -> Map:
-    """Bicubic, with antialiasing where it shrinks, as MATLAB's ``imresize``; clipped to [0, 1]."""
+    """Resize bicubic, with antialiasing where it shrinks, as MATLAB's ``imresize``; clipped to [0, 1]."""
     channels_first = torch.from_numpy(image).permute(2, 0, 1)[None]
     resized = interpolate(channels_first, size=(height, width), mode="bicubic", antialias=True)
     resized_image: Map = resized[0].permute(1, 2, 0).clamp_(0, 1).numpy()
@@ -266,13 +266,13 @@ def _resize(image: Map, height: int, width: int) -> Map:
 
 
 def _to_linear(image: Map) -> Map:
-    """Light from values of sRGB (IEC 61966-2-1)."""
+    """Turn values of sRGB (IEC 61966-2-1) into light."""
     light: Map = np.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4)
     return light
 
 
 def _to_srgb(light: Map) -> Map:
-    """The inverse of :func:`_to_linear`; light is clipped to [0, 1] first."""
+    """Turn light, clipped to [0, 1], into values of sRGB: the inverse of :func:`_to_linear`."""
     light = np.clip(light, 0, 1)
     image: Map = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     return image

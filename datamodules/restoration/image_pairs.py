@@ -103,7 +103,7 @@ def read_pair(pair: ImagePair) -> tuple[Pixels, Pixels]:
 
 
 def sizes_differ(degraded: Path, its_size: Sequence[int], clean: Path, other_size: Sequence[int]) -> DataError:
-    """Error for a pair that does not fit together."""
+    """Make the error for a pair that does not fit together."""
     return DataError(
         f"'{degraded}' has {its_size[0]} × {its_size[1]} pixels, but '{clean.name}' {other_size[0]} × {other_size[1]}. "
         "Replace or remove the two files."
@@ -171,7 +171,7 @@ class MemoryMaps:
         return MemoryMaps, ()
 
     def __call__(self, path: Path) -> Pixels:
-        """The array in a file, uint8 of any shape; not to be written to, and to be looked at at once.
+        """Map the array in a file, uint8 of any shape; not to be written to, and to be looked at at once.
 
         Raises:
             DataError: If the file is missing or damaged, or has changed since it was mapped; names it.
@@ -188,7 +188,7 @@ class MemoryMaps:
         return pixels
 
     def pair(self, pair: ImagePair) -> tuple[Pixels, Pixels]:
-        """The images of a converted pair."""
+        """Map the images of a converted pair."""
         return self(pair.degraded), self(pair.clean)
 
 

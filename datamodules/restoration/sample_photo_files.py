@@ -70,7 +70,7 @@ def read_photograph(name: str) -> Map:
 
 
 def make_noisy_pair(name: str, seed: int, draw: int) -> tuple[Pixels, Pixels]:
-    """A photograph with noise as of a smartphone, of random strength: PSNR about 25 to 31 dB.
+    """Give a photograph noise as of a smartphone, of random strength: PSNR about 25 to 31 dB.
 
     Args:
         name: Of the photograph.
@@ -87,7 +87,7 @@ def make_noisy_pair(name: str, seed: int, draw: int) -> tuple[Pixels, Pixels]:
 
 
 def make_blurred_pair(name: str, seed: int, scale: int) -> tuple[Pixels, Pixels]:
-    """A photograph and what a lens of shorter focal length would have made of it.
+    """Make of a photograph what a lens of shorter focal length would have made of it.
 
     Args:
         name: Of the photograph.

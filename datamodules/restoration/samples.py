@@ -39,11 +39,11 @@ class RandomPatches(SampleSet[RestorationBatch]):
         self._poses = _POSES if augment else 1
 
     def __len__(self) -> int:
-        """Number of patches."""
+        """Count the patches."""
         return len(self._pairs) * self._per_image
 
     def __getitem__(self, index: int) -> RestorationBatch:
-        """A patch, as a batch of one; another one each time."""
+        """Return a patch, as a batch of one; another one each time."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         number, position = divmod(index, len(self._pairs))
@@ -71,11 +71,11 @@ class WholeImages(SampleSet[RestorationBatch]):
         self._open = open_pair
 
     def __len__(self) -> int:
-        """Number of pairs."""
+        """Count the pairs."""
         return len(self._pairs)
 
     def __getitem__(self, index: int) -> RestorationBatch:
-        """A pair, as a batch of one."""
+        """Return a pair, as a batch of one."""
         pair = self._pairs[index]
         degraded, clean = self._open(pair)
         return RestorationBatch(as_tensor(degraded), as_tensor(clean), [pair.id])
@@ -95,11 +95,11 @@ class DegradedImages(SampleSet[DegradedBatch]):
         self._upscale = upscale
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Count the images."""
         return len(self._paths)
 
     def __getitem__(self, index: int) -> DegradedBatch:
-        """An image, as a batch of one."""
+        """Return an image, as a batch of one."""
         pixels, grey = read_precise(self._paths[index])
         image = enlarge(as_tensor(pixels), self._upscale)
         bits = 8 * pixels.dtype.itemsize

@@ -82,7 +82,7 @@ class Augmentation:
 
 
 def pad_crop_flip(side: int, padding: int) -> Augmentation:
-    """The usual augmentation of small images: black padding, a random crop, a left-right flip (p = 0.5).
+    """Augment small images as is usual: black padding, a random crop, a left-right flip (p = 0.5).
 
     Args:
         side: Height and width of the crop, in pixels.
@@ -101,7 +101,7 @@ def pad_crop_flip(side: int, padding: int) -> Augmentation:
 
 
 def flip_and_recolour() -> Augmentation:
-    """A left-right flip (p = 0.5), grey (p = 0.1) and gamma 0.5 to 1.5 (p = 0.3), as for photographs of crowds.
+    """Augment photographs of crowds: a left-right flip (p = 0.5), grey (p = 0.1), gamma 0.5 to 1.5 (p = 0.3).
 
     Returns:
         The augmentation, of images with three channels, alone or with points in them.

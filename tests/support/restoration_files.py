@@ -83,11 +83,11 @@ def write_sidd(
 
 
 def draw_photograph(height: int, width: int, random: np.random.RandomState) -> Pixels:
-    """Something smooth in colour, uint8 ``[height, width, 3]``."""
+    """Draw something smooth in colour, uint8 ``[height, width, 3]``."""
     knots = random.randint(0, 256, (4, 6, 3), np.uint8)
     return np.asarray(cv2.resize(knots, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def add_noise(clean: Pixels, random: np.random.RandomState) -> Pixels:
-    """The same with noise, of any shape."""
+    """Add noise to an image of any shape."""
     return np.clip(clean + 12 * random.randn(*clean.shape), 0, 255).astype(np.uint8)

@@ -9,7 +9,7 @@ _SIDE = 256  # of the texture of noise
 
 
 def draw_noise(random: np.random.Generator) -> Map:
-    """Noise of all scales that continues itself across its borders.
+    """Draw noise of all scales that continues itself across its borders.
 
     Args:
         random: Draws it.

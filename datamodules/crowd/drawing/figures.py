@@ -155,7 +155,7 @@ def _make_face(figures: Figures, facing: Facing, skin: Map) -> list[Shapes]:
 
 
 def _make_short_hair(figures: Figures, facing: Facing, colour: Map, shown: Flags) -> Shapes:
-    """Hair: the upper part of heads turned to the viewer, all of those turned away, the rear of others."""
+    """Make hair: the upper part of heads turned to the viewer, all of those turned away, the rear of others."""
     parts = {_TOWARDS: (195, 345), _AWAY: (0, 360), _LEFT: (200, 420), _RIGHT: (120, 340)}
     caps = np.stack([make_arc(0.98, 1.18, *parts[way]) for way in sorted(parts)])
     return put(figures, caps[facing], colour, (0.52, 0.62), shown=shown, rough=0.25)
@@ -175,7 +175,7 @@ def _make_hat(figures: Figures, facing: Facing, random: np.random.Generator) -> 
 
 
 def _make_cloth(count: int, colourful: float, random: np.random.Generator) -> Map:
-    """Colours of cloth, from black to white and from grey to bright, ``[count, 3]``."""
+    """Draw colours of cloth, from black to white and from grey to bright, ``[count, 3]``."""
     brightness = random.beta(1.1, 1.3, (count, 1))
     hue = random.random((count, 1)) + np.array([0, 1 / 3, 2 / 3])
     saturation = colourful * random.random((count, 1))
@@ -184,5 +184,5 @@ def _make_cloth(count: int, colourful: float, random: np.random.Generator) -> Ma
 
 
 def _vary(colours: npt.NDArray[np.floating], spread: float, random: np.random.Generator) -> Map:
-    """Colours made brighter and darker at random."""
+    """Make colours brighter and darker at random."""
     return np.clip(colours * random.normal(1, spread, (len(colours), 1)), 0, 1.5).astype(np.float32)

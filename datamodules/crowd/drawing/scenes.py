@@ -103,7 +103,7 @@ def render_scene(seed: int | Sequence[int], height: int = 384, width: int = 512,
         places = _find_places(camera, width, random)
         if len(places) >= 1.1 * people_wanted:
             break
-    order = _order_by_preference(places, camera, width, random)
+    order = _order_places(places, camera, width, random)
     clutter = int(60 * random.random() ** 2)
     persons = _make_figures(places[order[:people_wanted]], camera, random)
     objects = _make_figures(random.permutation(places[order[people_wanted:]])[:clutter], camera, random)
@@ -132,7 +132,7 @@ def _draw_crowd_size(max_heads: int, random: np.random.Generator) -> int:
 
 
 def _place_camera(height: int, focal: float, random: np.random.Generator) -> _Camera:
-    """A camera so high that the crowd's heads shrink to the smallest size in the upper part of the image."""
+    """Place a camera so high that the crowd's heads shrink to the smallest size in the upper part of the image."""
     farthest = _SMALLEST / (1 - _SPREAD)
     nearest = min(_LARGEST / (1 + _SPREAD), height / 7) * (1 - 0.7 * random.random() ** 2)
     nearest = max(nearest, 2 * farthest)
@@ -142,7 +142,7 @@ def _place_camera(height: int, focal: float, random: np.random.Generator) -> _Ca
 
 
 def _find_places(camera: _Camera, width: int, random: np.random.Generator) -> Map:
-    """Where people can stand: columns, and the diameters that heads have there, ``[M, 2]``.
+    """Find where people can stand: columns, and the diameters that heads have there, ``[M, 2]``.
 
     They stand in rows, more than two diameters apart on the ground, or so far that not all are hidden by the next row.
     """
@@ -158,10 +158,8 @@ def _find_places(camera: _Camera, width: int, random: np.random.Generator) -> Ma
     return np.concatenate(rows).astype(np.float32)
 
 
-def _order_by_preference(
-    places: Map, camera: _Camera, width: int, random: np.random.Generator
-) -> npt.NDArray[np.int64]:
-    """Places in the order in which people take them: in clusters, seldom in aisles, perhaps rather near than far."""
+def _order_places(places: Map, camera: _Camera, width: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Order places as people take them: in clusters, seldom in aisles, perhaps rather near than far."""
     across, away = (places[:, 0] - width / 2) / places[:, 1], camera.focal / places[:, 1]
     liking = random.uniform(0, 1.2) * np.log(places[:, 1])
     attraction = random.uniform(0, 5)
@@ -176,7 +174,7 @@ def _order_by_preference(
 
 
 def _make_figures(places: Map, camera: _Camera, random: np.random.Generator) -> Figures:
-    """Figures in some places, taller and smaller ones."""
+    """Make figures in some places, taller and smaller ones."""
     count = len(places)
     column, nearness = places.T
     row = camera.horizon + nearness * (camera.rise + random.uniform(-0.35, 0.35, count))
@@ -192,7 +190,7 @@ def _make_figures(places: Map, camera: _Camera, random: np.random.Generator) -> 
 def _draw_surroundings(
     height: int, width: int, camera: _Camera, groups: list[Figures], texture: Map, random: np.random.Generator
 ) -> tuple[Map, Map]:
-    """Backdrop and ground with shadows, ``[H, W, 3]``, and the diameter that a head would have there, ``[H, W]``."""
+    """Draw backdrop and ground with shadows, ``[H, W, 3]``, and the diameter of a head there, ``[H, W]``."""
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     below = camera.rise + FEET  # how far the ground is below the horizon, in diameters
     end = int(np.clip(camera.horizon + camera.farthest * below, 1, height - 1))
@@ -204,7 +202,7 @@ def _draw_surroundings(
 
 
 def _draw_shadows(height: int, width: int, groups: list[Figures], cast: float) -> Map:
-    """Where figures shade the ground, 0 to 1; ``cast`` is how far to the right, in diameters."""
+    """Shade the ground by figures, 0 to 1; ``cast`` is how far to the right, in diameters."""
     shaded = np.zeros((height, width), np.uint8)
     for figures in groups:
         feet = figures.middle + figures.size * np.array([cast / 2, FEET], np.float32)
@@ -215,7 +213,7 @@ def _draw_shadows(height: int, width: int, groups: list[Figures], cast: float) -
 
 
 def _take_photograph(image: Map, distance: Map, random: np.random.Generator) -> Pixels:
-    """What a camera makes of it: haze and blur far away, light that varies, a colour cast, noise."""
+    """Imitate what a camera makes of it: haze and blur far away, light that varies, a colour cast, noise."""
     far = (_SMALLEST / np.maximum(distance, _SMALLEST))[..., None]
     haze = random.uniform(0, 0.4) * far
     image = image + haze * (random.uniform(0.4, 0.85) - image)

@@ -65,7 +65,7 @@ class Shapes(NamedTuple):
 
 
 def make_arc(width: float, height: float, start: float = 0, stop: float = 360, x: float = 0, y: float = 0) -> Map:
-    """An ellipse, or what a chord cuts off it.
+    """Make an ellipse, or what a chord cuts off it.
 
     Args:
         width: Of the ellipse.
@@ -83,7 +83,7 @@ def make_arc(width: float, height: float, start: float = 0, stop: float = 360, x
 
 
 def make_limb(start: Map, end: Map, width: float) -> Map:
-    """A straight limb, round where it begins.
+    """Make a straight limb, round where it begins.
 
     Args:
         start: Where it begins, ``[N, 2]``.
@@ -233,7 +233,7 @@ def paint(image: Map, seen: Labels, layers: list[Shapes], texture: Map, random: 
 
 
 def _to_fixed_point(corners: Map) -> npt.NDArray[np.int32]:
-    """Corners in points of the map as OpenCV takes them, half a point further in, since it fills as much beyond."""
+    """Turn corners into points of the map as OpenCV takes them, half a point further in: it fills as much beyond."""
     middle = corners.mean(1, keepdims=True)
     extent = np.maximum(FINE * np.ptp(corners, axis=1, keepdims=True), 2)
     inner = middle + (corners - middle) * (1 - 1 / extent)
