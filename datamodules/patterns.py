@@ -11,8 +11,7 @@ from datamodules.base import ImageDataModule
 from datamodules.batches import PatternBatch
 from datamodules.errors import check_at_least, refuse
 from datamodules.samples import SampleSet
-
-Map = npt.NDArray[np.float32]
+from datamodules.types import Map
 
 
 def make_ring_pattern(size: int) -> Map:

@@ -1,12 +1,16 @@
 """Reproducible splits of a data set."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from datamodules.errors import DataError, check_at_least, check_fractions, refuse
 from datamodules.types import Indices
+
+ValidateOn = Literal["held_out", "test"]
+"""What validation takes: a part of the published training set, or the published test set."""
 
 
 def split_indices(

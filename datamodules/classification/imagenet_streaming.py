@@ -1,61 +1,23 @@
-"""ImageNet from object storage, by litdata: images lie in chunks of some dozens of megabytes, read one after another.
-
-Install the extra package with ``pip install litdata``. Convert once, then copy the result to where it is to be read:
-
-``python -c "from datamodules.classification.imagenet_streaming import convert; convert('data/imagenet',
-'data/imagenet_chunks')"``
-"""
+"""ImageNet from object storage, by litdata: images lie in chunks of some dozens of megabytes, read in turn."""
 
 from collections.abc import Callable, Mapping
-from functools import cached_property, partial
-from importlib import import_module
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from datamodules.batches import LabelledBatch
-from datamodules.classification.imagenet import ImageNetDataModule
 from datamodules.classification.imagenet_batches import ImageNetBatches
 from datamodules.errors import DataError, check_at_least
+from datamodules.files.optional import import_package
 from datamodules.files.readers import decode_image
 from datamodules.samples import batch_of_one
 from datamodules.types import Pixels
 
 
-def convert(data_dir: str, output_dir: str, num_workers: int = 1, chunk_bytes: str = "64MB") -> None:
-    """Write an ImageNet as litdata's chunks: ``train/``, ``val/`` and the names of the classes, ``classes/``.
-
-    Image files are stored as they are, neither decoded nor checked.
-
-    Args:
-        data_dir: As for ``ImageNetDataModule``.
-        output_dir: Folder to write to; must not exist.
-        num_workers: Processes that write.
-        chunk_bytes: Size of a chunk.
-
-    Raises:
-        DataError: If litdata is missing, ``output_dir`` exists, or the data is not as documented.
-
-    Note:
-        Call it from a script guarded by ``if __name__ == "__main__"`` where processes are not forked.
-    """
-    litdata = _import_litdata()
-    root, output = Path(data_dir).expanduser(), Path(output_dir).expanduser()
-    if output.exists():
-        raise DataError(f"output_dir='{output_dir}' exists. Name a new folder, or remove it.")
-    data = ImageNetDataModule(data_dir)
-    parts = {"train": data.train_files, "val": data.val_files}
-    for split, (paths, labels) in parts.items():
-        inputs = list(zip(paths, labels.tolist(), strict=True))
-        write = partial(_sample, str(root))
-        litdata.optimize(write, inputs, str(output / split), chunk_bytes=chunk_bytes, num_workers=num_workers)
-    litdata.optimize(_keep, [data.class_names], str(output / "classes"), chunk_bytes=chunk_bytes, num_workers=1)
-
-
 class StreamingImageNetDataModule(ImageNetBatches):
-    """ImageNet, or one's own images in the same form, converted by :func:`convert` and read by litdata.
+    """ImageNet, or one's own images in the same form, written by ``imagenet_chunks`` and read by litdata.
 
     Splits, augmentation, batches and prediction are those of ``ImageNetDataModule`` without ``val_fraction``:
     ``val`` serves as validation and as test. What differs follows from reading chunks:
@@ -118,17 +80,17 @@ class StreamingImageNetDataModule(ImageNetBatches):
         return super()._in_order(split) if split == "predict" else self._streamed(split)
 
     def _streamed(self, split: str) -> Any:
-        return _import_litdata().StreamingDataLoader(self._samples(split), **self._loading)
+        return import_package("litdata", "Streaming").StreamingDataLoader(self._samples(split), **self._loading)
 
     def _stream(self, name: str, transform: Callable[[Mapping[str, Any]], LabelledBatch] | None, **options: Any) -> Any:
-        litdata = _import_litdata()
+        litdata = import_package("litdata", "Streaming")
         place = f"{self.url.rstrip('/')}/{name}"
         try:
             return litdata.StreamingDataset(place, cache_dir=self.cache_dir, transform=transform, **options)
         except (ValueError, OSError, RuntimeError) as error:
             raise DataError(
                 f"url='{self.url}' cannot be read ({str(error).rstrip('.')}). Name the folder, or the place in object "
-                "storage, that datamodules.classification.imagenet_streaming.convert has written: "
+                "storage, that python -m datamodules.classification.imagenet_chunks has written: "
                 "--data.init_args.url=URL."
             ) from error
 
@@ -142,20 +104,3 @@ class _Reader:
     def __call__(self, stored: Mapping[str, Any]) -> LabelledBatch:
         image = self._transform(decode_image(bytes(stored["image"]), stored["id"]))
         return LabelledBatch(batch_of_one(image), torch.tensor([stored["label"]]), [stored["id"]])
-
-
-def _sample(root: str, described: tuple[str, int]) -> dict[str, Any]:
-    """Read what is stored of an image."""
-    path, label = described
-    return {"image": (Path(root) / path).read_bytes(), "label": label, "id": path}
-
-
-def _keep(value: Any) -> Any:
-    return value
-
-
-def _import_litdata() -> Any:
-    try:
-        return import_module("litdata")
-    except ImportError as error:
-        raise DataError(f"Streaming needs the package litdata ({error}): pip install litdata") from error

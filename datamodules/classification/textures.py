@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from datamodules.base import ImageDataModule
@@ -11,8 +10,8 @@ from datamodules.batches import LabelledBatch
 from datamodules.errors import check_at_least
 from datamodules.samples import ImageFolder, SampleSet
 from datamodules.transforms.pixels import Normalise, Resize
+from datamodules.types import Map
 
-Map = npt.NDArray[np.float32]
 _SPLITS = ("train", "val", "test")
 # Wavelengths in pixels of the grain, class by class; each band is half an octave wide.
 WAVELENGTHS = (2.5, 3.5, 5.0, 7.0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from datamodules.errors import DataError, abbreviate
 from datamodules.files.listing import list_image_names
-from datamodules.files.matlab import read_variable
+from datamodules.files.matlab import read_variable, unusable
 from datamodules.types import Points
 
 
@@ -96,17 +96,13 @@ def _read(path: Path, variable: str, locate: Callable[[Any], Any]) -> Points:
     try:
         points = np.asarray(locate(content))
     except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise _no_points(path, f"its {variable} is not built as published. Replace it") from error
+        raise unusable(path, f"its {variable} is not built as published. Replace it") from error
     if points.dtype.kind not in "fiu":
-        raise _no_points(path, f"its {variable} holds no numbers. Replace it")
+        raise unusable(path, f"its {variable} holds no numbers. Replace it")
     if points.size == 0:  # no heads, in whatever shape
         return np.zeros((0, 2), np.float32)
     if points.ndim != 2 or points.shape[1] != 2:
-        raise _no_points(path, f"its points have the shape {points.shape}, not (N, 2). Replace it")
+        raise unusable(path, f"its points have the shape {points.shape}, not (N, 2). Replace it")
     if not np.isfinite(points).all():
-        raise _no_points(path, "it holds coordinates that are not finite. Correct or replace it")
+        raise unusable(path, "it holds coordinates that are not finite. Correct or replace it")
     return points.astype(np.float32)
-
-
-def _no_points(path: Path, what: str) -> DataError:
-    return DataError(f"'{path}' cannot be used: {what} by the published file.")

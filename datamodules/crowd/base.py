@@ -13,12 +13,11 @@ from datamodules.crowd.density import check_kernel
 from datamodules.crowd.samples import CrowdFiles, CrowdSamples, Photographs
 from datamodules.crowd.transforms import CrowdAugmentation, CrowdAugmentationName
 from datamodules.errors import check_at_least, check_fractions, check_one_of, refuse
-from datamodules.splits import split_indices
+from datamodules.splits import ValidateOn, split_indices
 from datamodules.transforms.pixels import EightBit, Normalise
 from datamodules.types import Indices, Pixels
 
 Split = Literal["train", "test"]
-ValidateOn = Literal["held_out", "test"]
 
 _log = logging.getLogger(__name__)
 

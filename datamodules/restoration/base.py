@@ -4,7 +4,7 @@ import logging
 from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from datamodules.base import ImageDataModule
 from datamodules.batches import DegradedBatch, RestorationBatch
@@ -12,11 +12,9 @@ from datamodules.errors import check_at_least, check_fractions, check_one_of
 from datamodules.restoration.image_pairs import ImagePair, MemoryMaps, check_sizes, convert_pairs, read_pair
 from datamodules.restoration.samples import DegradedImages, RandomPatches
 from datamodules.samples import SampleSet
-from datamodules.splits import split_indices
+from datamodules.splits import ValidateOn, split_indices
 from datamodules.transforms.pixels import EightBit
 from datamodules.types import Pixels
-
-ValidateOn = Literal["held_out", "test"]
 
 _log = logging.getLogger(__name__)
 

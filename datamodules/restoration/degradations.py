@@ -12,9 +12,8 @@ import torch
 from torch.nn.functional import interpolate
 
 from datamodules.errors import check_at_least, refuse
-from datamodules.types import Pixels
+from datamodules.types import Map, Pixels
 
-Map = npt.NDArray[np.float32]
 _KNOTS = 4  # along each side of a smooth field
 _GRID = 64  # pixels between neighbouring Gaussians of a varying blur, about
 _BAYER = ((0, 1), (1, 2))  # which channel each pixel of a 2 × 2 cell sees

@@ -12,8 +12,8 @@ from scipy.io import savemat
 
 from datamodules.files.conversion import Conversion, convert
 from datamodules.files.readers import read_image
-from datamodules.restoration.degradations import Map, add_camera_noise, reduce_resolution, to_bytes
-from datamodules.types import Pixels
+from datamodules.restoration.degradations import add_camera_noise, reduce_resolution, to_bytes
+from datamodules.types import Map, Pixels
 
 TRAIN = (
     "flower.jpg",

@@ -10,7 +10,7 @@ import numpy as np
 from datamodules.errors import DataError, abbreviate
 from datamodules.files.conversion import Conversion, convert, save_array
 from datamodules.files.listing import list_image_names, require_folder
-from datamodules.files.matlab import read_variable
+from datamodules.files.matlab import read_variable, unusable
 from datamodules.files.readers import read_stored_size
 from datamodules.restoration.image_pairs import CACHE_ARGUMENT, ImagePair, match_pairs, sizes_differ
 from datamodules.types import Pixels
@@ -128,4 +128,4 @@ def _pair(scene: str, degraded: Path, clean: Path) -> ImagePair:
 
 
 def _not_as_published(path: Path, what: str) -> DataError:
-    return DataError(f"'{path}' cannot be used: its variable {path.stem} {what}. Replace it by the published file.")
+    return unusable(path, f"its variable {path.stem} {what}. Replace it")

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from datamodules.crowd.drawing.shapes import Map
+from datamodules.types import Map
 
 _SIDE = 256  # of the texture of noise
 

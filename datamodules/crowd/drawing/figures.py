@@ -3,7 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.crowd.drawing.shapes import Figures, Flags, Map, Shapes, make_arc, make_limb, put
+from datamodules.crowd.drawing.shapes import Figures, Flags, Shapes, make_arc, make_limb, put
+from datamodules.types import Map
 
 Facing = npt.NDArray[np.int64]
 FEET = 7.0  # how far below the middle of the head the feet stand, in head diameters, as all lengths here

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from datamodules.crowd.drawing.backdrops import draw_backdrop, draw_ground, draw_noise
 from datamodules.crowd.drawing.figures import FEET, HEAD, make_people, make_things
-from datamodules.crowd.drawing.shapes import FINE, Figures, Map, count_points, draw, paint
+from datamodules.crowd.drawing.shapes import FINE, Figures, count_points, draw, paint
 from datamodules.errors import check_at_least, refuse
-from datamodules.types import Pixels
+from datamodules.types import Map, Pixels
 
 _SMALLEST, _LARGEST = 3.0, 60.0  # diameters of heads in pixels
 _SPREAD = 0.15  # heads at one distance are smaller or larger by up to this share

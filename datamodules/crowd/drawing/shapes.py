@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Map = npt.NDArray[np.float32]
+from datamodules.types import Map
+
 Flags = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.int32]
 FINE = 2  # points of the map along one pixel of the image

@@ -8,7 +8,6 @@ from skimage.color import rgb2xyz
 from skimage.color.colorconv import xyz_from_rgb
 
 from datamodules.restoration.degradations import (
-    Map,
     add_camera_noise,
     blur_varyingly,
     demosaic,
@@ -19,6 +18,7 @@ from datamodules.restoration.degradations import (
     reduce_resolution,
     to_bytes,
 )
+from datamodules.types import Map
 
 
 def seeded(seed: int = 0) -> np.random.Generator:

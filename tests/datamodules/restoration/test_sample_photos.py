@@ -35,7 +35,7 @@ def pixels_of(name: str) -> Pixels:
 @pytest.fixture(scope="module", autouse=True)
 def small_photographs() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sample_photo_files, "photograph", small_photograph)
+        patch.setattr(sample_photo_files, "read_photograph", small_photograph)
         yield
 
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from datamodules.crowd.drawing.shapes import FINE, Figures, Map, Shapes, count_points, draw, make_arc, paint, put
+from datamodules.crowd.drawing.shapes import FINE, Figures, Shapes, count_points, draw, make_arc, paint, put
+from datamodules.types import Map
 
 BLUE, RED = np.array([[0, 0, 1]], np.float32), np.array([[1, 0, 0]], np.float32)
 
