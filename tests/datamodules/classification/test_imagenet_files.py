@@ -11,7 +11,6 @@ from scipy.io import loadmat, savemat
 from datamodules import DataError, ImageNetDataModule
 from datamodules.classification.class_folders import list_class_folders, list_classes
 from datamodules.classification.imagenet_files import DEVKIT, read_devkit
-from datamodules.errors import abbreviate
 from tests.support.image_files import IMAGENET_CLASSES, write_devkit, write_imagenet
 
 CLASSES = sorted(IMAGENET_CLASSES)
@@ -150,11 +149,6 @@ def test_classes_without_training_images_are_named(folders: Path, tmp_path: Path
     shutil.rmtree(raw / "train" / CLASSES[1])
     message = refusal(raw)
     assert message.startswith(f"'{raw}/val' holds images of classes that '{raw}/train' lacks: n02012849. Extract")
-
-
-def test_long_lists_are_abbreviated() -> None:
-    assert abbreviate(list("abcde")) == "a, b, c, d, e"
-    assert abbreviate(list("abcdefg")) == "a, b, c, d, e and 2 more"
 
 
 def test_missing_development_kit_is_explained(raw: Path) -> None:
