@@ -6,6 +6,7 @@ from datamodules.classification import (
     CIFAR100DataModule,
     DigitsDataModule,
     ImageNetDataModule,
+    StreamingImageNetDataModule,
     TexturesDataModule,
 )
 from datamodules.crowd import ShanghaiTechDataModule, SyntheticCrowdDataModule, UCFQNRFDataModule
@@ -25,6 +26,7 @@ __all__ = [
     "SIDDDataModule",
     "SamplePhotosDataModule",
     "ShanghaiTechDataModule",
+    "StreamingImageNetDataModule",
     "SyntheticCrowdDataModule",
     "TexturesDataModule",
     "UCFQNRFDataModule",

@@ -11,9 +11,9 @@ from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datamodules.errors import DataError, check_at_least, refused
-from datamodules.samples import ImageFolder, SampleSet, join
-from datamodules.seeding import shuffled_loader
+from datamodules.errors import DataError, check_at_least, refuse
+from datamodules.samples import ImageFolder, SampleSet, collate
+from datamodules.seeding import make_shuffled_loader
 from datamodules.types import Pixels
 from datamodules.workers import leave_signals_to_the_main_process
 
@@ -57,22 +57,22 @@ class ImageDataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def train_samples(self) -> SampleSet[Any]:
-        """Samples to train on; the only ones that are augmented."""
+        """Return samples to train on; the only ones that are augmented."""
 
     @abstractmethod
     def val_samples(self) -> SampleSet[Any]:
-        """Samples that decide between models; none of them is trained on."""
+        """Return samples that decide between models; none of them is trained on."""
 
     @abstractmethod
     def test_samples(self) -> SampleSet[Any]:
-        """Samples that decide nothing."""
+        """Return samples that decide nothing."""
 
     @abstractmethod
     def predict_samples(self) -> SampleSet[Any]:
-        """Samples to predict; ``predict_folder`` serves images in a folder."""
+        """Return samples to predict; ``predict_folder`` serves images in a folder."""
 
     def predict_folder(self, transform: Callable[[Pixels], Tensor], grey: bool = False) -> ImageFolder:
-        """The images below ``predict_dir``, for ``predict_samples``.
+        """Return the images below ``predict_dir``, for ``predict_samples``.
 
         Args:
             transform: From one image, uint8 ``[H, W, C]``, to a float32 tensor ``[C, H', W']``.
@@ -104,24 +104,26 @@ class ImageDataModule(LightningDataModule, ABC):
             self._samples(split)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled, augmented batches of the training split."""
+        """Return shuffled, augmented batches of the training split."""
         samples = self._samples("train")
         on_each_device = math.ceil(len(samples) / self._world_size)
         in_batch = self.device_batch_size
         single_left = in_batch > 1 and on_each_device > 1 and on_each_device % in_batch == 1
         rank = 0 if self.trainer is None else self.trainer.global_rank
-        return shuffled_loader(samples, devices=self._world_size, rank=rank, drop_last=single_left, **self._loading)
+        return make_shuffled_loader(
+            samples, devices=self._world_size, rank=rank, drop_last=single_left, **self._loading
+        )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Batches of the validation split, in order."""
+        """Return batches of the validation split, in order."""
         return self._in_order("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Batches of the test split, in order."""
+        """Return batches of the test split, in order."""
         return self._in_order("test")
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """Batches to predict, in order."""
+        """Return batches to predict, in order."""
         return self._in_order("predict")
 
     @property
@@ -139,8 +141,8 @@ class ImageDataModule(LightningDataModule, ABC):
         sampler = None
         if self.trainer is not None and self._world_size > 1:
             if len(samples) < self._world_size:
-                allowed = f"devices <= {len(samples)}, the samples of the {split} split"
-                raise DataError(str(refused("devices", self._world_size, allowed)))
+                wanted = f"at most {len(samples)}, the samples of the {split} split"
+                refuse("devices", self._world_size, wanted, DataError)
             # Lightning's own choice repeats samples until all devices have equally many.
             sampler = UnrepeatedDistributedSampler(
                 samples, num_replicas=self._world_size, rank=self.trainer.global_rank, shuffle=False
@@ -170,7 +172,7 @@ class ImageDataModule(LightningDataModule, ABC):
             "num_workers": self.num_workers,
             "persistent_workers": self.num_workers > 0,
             "pin_memory": torch.cuda.is_available(),
-            "collate_fn": join,
+            "collate_fn": collate,
             "worker_init_fn": leave_signals_to_the_main_process,
             "generator": torch.Generator(),  # not the default one: starting workers must not change what it draws
         }

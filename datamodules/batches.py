@@ -1,6 +1,6 @@
 """What data modules hand to tasks: the one place where the two sides meet."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -114,12 +114,3 @@ class PatternBatch(NamedTuple):
     shifted_target: Tensor
     shift: Tensor
     id: list[str]
-
-
-class NamedClasses(Protocol):
-    """What a data module of a classification task offers beside its batches."""
-
-    @property
-    def class_names(self) -> list[str]:
-        """Names of the classes by index."""
-        ...

@@ -1,7 +1,7 @@
 """Errors that users read: data they must fix, and arguments out of range."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 
 class DataError(RuntimeError):
@@ -19,8 +19,8 @@ class DataError(RuntimeError):
         super().__init__(message.rpartition(f"{__name__}.{type(self).__name__}: ")[2].rstrip())
 
 
-def abbreviated(names: Sequence[str], shown: int = 5) -> str:
-    """Names in a message: the first few and the number of the others."""
+def abbreviate(names: Sequence[str], shown: int = 5) -> str:
+    """List names in a message: the first few and the number of the others."""
     others = len(names) - shown
     return ", ".join(names[:shown]) + (f" and {others} more" if others > 0 else "")
 
@@ -33,11 +33,11 @@ def check_at_least(minimum: float, **arguments: float) -> None:
         **arguments: Values by the names under which the user gave them.
 
     Raises:
-        ValueError: If a value is smaller; names the argument, what was given and what is allowed.
+        ValueError: If a value is smaller, or NaN.
     """
     for name, value in arguments.items():
         if not value >= minimum:  # NaN is refused, too
-            raise refused(name, value, f"{name} >= {minimum}")
+            refuse(name, value, f"at least {minimum}")
 
 
 def check_fractions(**arguments: float) -> None:
@@ -51,21 +51,37 @@ def check_fractions(**arguments: float) -> None:
     """
     for name, value in arguments.items():
         if not 0 < value < 1:
-            raise refused(name, value, f"0 < {name} < 1")
+            refuse(name, value, "above 0 and below 1")
     total = sum(arguments.values())
     if total >= 1:
-        raise refused(" + ".join(arguments), total, "a sum below 1, so that a part is left to train on")
+        refuse(" + ".join(arguments), total, "below 1, so that a part is left to train on")
 
 
-def refused(name: str, value: Any, allowed: str) -> ValueError:
-    """Error for an argument, in the one wording that all of them have.
+def check_one_of(choices: Sequence[Any], **arguments: Any) -> None:
+    """Refuse arguments that are none of the choices.
 
     Args:
-        name: Name of the argument.
-        value: What was given.
-        allowed: What may be given.
+        choices: All values that are allowed.
+        **arguments: Values by the names under which the user gave them.
 
-    Returns:
-        The error, to be raised.
+    Raises:
+        ValueError: If a value is another.
     """
-    return ValueError(f"{name}={value!r} is not allowed; allowed: {allowed}")
+    for name, value in arguments.items():
+        if value not in choices:
+            refuse(name, value, f"one of {', '.join(map(str, choices))}")
+
+
+def refuse(name: str, value: Any, wanted: str, error: type[Exception] = ValueError) -> NoReturn:
+    """Raise the error for an argument, in the one wording that all of them have.
+
+    Args:
+        name: Name of the argument, as the user gave it.
+        value: What was given.
+        wanted: What the argument must be.
+        error: ``DataError`` where the data or the machine decides what is wanted. Default: ``ValueError``.
+
+    Raises:
+        Exception: Always, of the type ``error``.
+    """
+    raise error(f"{name} must be {wanted}, got {value!r}")

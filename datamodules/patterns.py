@@ -9,14 +9,13 @@ from torch import Tensor
 
 from datamodules.base import ImageDataModule
 from datamodules.batches import PatternBatch
-from datamodules.errors import check_at_least, refused
+from datamodules.errors import check_at_least, refuse
 from datamodules.samples import SampleSet
+from datamodules.types import Map
 
-Map = npt.NDArray[np.float32]
 
-
-def ring_pattern(size: int) -> Map:
-    """Concentric square rings, each one pixel wide, of +1 and −1 in turn; +1 outside.
+def make_ring_pattern(size: int) -> Map:
+    """Make concentric square rings, each one pixel wide, of +1 and −1 in turn; +1 outside.
 
     Patterns of different sizes then contradict each other: where one has +1 at its centre the next has −1, and each
     is a part of none. On maps of the default arguments the best possible linear 7 × 7 filter keeps more than nine
@@ -32,7 +31,7 @@ def ring_pattern(size: int) -> Map:
         ValueError: If ``size`` is even or below 3.
     """
     if size < 3 or size % 2 == 0:
-        raise refused("pattern_sizes", size, "odd numbers from 3")
+        refuse("pattern_sizes", size, "odd and at least 3")
     from_centre = np.abs(np.arange(size) - size // 2)
     ring = np.maximum(from_centre[:, None], from_centre)
     return np.where((size // 2 - ring) % 2 == 0, 1, -1).astype(np.float32)
@@ -55,10 +54,10 @@ class _Repeated(SampleSet[PatternBatch]):
 class PatternsDataModule(ImageDataModule):
     """One noisy map with patterns of several scales at random places, and the same map translated.
 
-    The map is Gaussian noise of mean 0. Patterns (``ring_pattern``) are added to it, the sizes in turn so that they
-    occur about equally often, each in a square of its own of the largest size's side. Their centres are the target.
-    The translated map is cut from the same, larger canvas: where both overlap it is the map moved down and to the
-    right by ``shift`` pixels, exactly; at its top and left, noise comes in. All patterns are wholly in both.
+    The map is Gaussian noise of mean 0. Patterns (``make_ring_pattern``) are added to it, the sizes in turn so that
+    they occur about equally often, each in a square of its own of the largest size's side. Their centres are the
+    target. The translated map is cut from the same, larger canvas: where both overlap it is the map moved down and to
+    the right by ``shift`` pixels, exactly; at its top and left, noise comes in. All patterns are wholly in both.
 
     As in the paper, where a single synthesised sample is trained on and then shown to the network translated, there
     is one sample only: it is trained on, validated, tested and predicted. Nothing here measures generalisation. All
@@ -83,6 +82,7 @@ class PatternsDataModule(ImageDataModule):
 
     def __init__(
         self,
+        *,
         size: int = 100,
         num_patterns: int = 25,
         pattern_sizes: Sequence[int] = (3, 5, 7),
@@ -95,11 +95,11 @@ class PatternsDataModule(ImageDataModule):
         check_at_least(1, num_patterns=num_patterns, steps_per_epoch=steps_per_epoch)
         check_at_least(0, noise=noise, shift=shift, seed=seed)
         if not pattern_sizes:
-            raise refused("pattern_sizes", pattern_sizes, "at least one size")
-        patterns = [ring_pattern(side) for side in pattern_sizes]
+            refuse("pattern_sizes", pattern_sizes, "at least one size")
+        patterns = [make_ring_pattern(side) for side in pattern_sizes]
         room, box = size - shift, max(pattern_sizes)
         if room < box:
-            raise refused("size", size, f"size >= shift + max(pattern_sizes) = {shift + box}")
+            refuse("size", size, f"at least shift + max(pattern_sizes) = {shift + box}")
         random = np.random.RandomState(seed)  # numpy keeps this one's numbers the same in every release
         centres = _place(num_patterns, room, box, random) + shift
         canvas, target = _draw(size + shift, patterns, centres, noise, random)
@@ -115,27 +115,28 @@ class PatternsDataModule(ImageDataModule):
         self._steps_per_epoch = steps_per_epoch
 
     def train_samples(self) -> SampleSet[PatternBatch]:
-        """The sample, ``steps_per_epoch`` times."""
+        """Return the sample, ``steps_per_epoch`` times."""
         return _Repeated(self._sample, self._steps_per_epoch)
 
     def val_samples(self) -> SampleSet[PatternBatch]:
-        """The sample."""
+        """Return the sample."""
         return _Repeated(self._sample, 1)
 
     test_samples = predict_samples = val_samples
 
 
 def _place(count: int, room: int, box: int, random: np.random.RandomState) -> npt.NDArray[np.int64]:
-    """Centres (row, column), ``[count, 2]``, of disjoint squares of side ``box``, inside a square of side ``room``."""
+    """Draw centres (row, column), ``[count, 2]``, of disjoint squares of side ``box`` in a square of side ``room``."""
     free = np.ones((room - box + 1, room - box + 1), bool)  # where the corner of a further square may come
     corners = np.empty((count, 2), np.int64)
     for placed in range(count):
         choices = np.argwhere(free)
         if len(choices) == 0:
-            raise ValueError(
-                f"num_patterns={count} do not fit: {placed} were placed at random, apart from each other, in "
-                f"{room} × {room} pixels (size − shift); allowed: fewer patterns, a larger size or a smaller shift"
+            wanted = (
+                f"smaller, or size larger, or shift smaller ({placed} were placed at random, apart from each other, in "
+                f"{room} × {room} pixels, which is size − shift)"
             )
+            refuse("num_patterns", count, wanted)
         row, column = corners[placed] = choices[random.randint(len(choices))]
         free[max(0, row - box + 1) : row + box, max(0, column - box + 1) : column + box] = False
     return corners + box // 2
@@ -144,7 +145,7 @@ def _place(count: int, room: int, box: int, random: np.random.RandomState) -> np
 def _draw(
     side: int, patterns: list[Map], centres: npt.NDArray[np.int64], noise: float, random: np.random.RandomState
 ) -> tuple[Map, Map]:
-    """A canvas with the patterns, in turn, at the centres, and its target, both ``[side, side]``."""
+    """Draw the patterns, in turn, at the centres of a canvas, and its target, both ``[side, side]``."""
     canvas = (noise * random.standard_normal((side, side))).astype(np.float32)
     target = np.zeros_like(canvas)
     for number, (row, column) in enumerate(centres):
@@ -156,5 +157,5 @@ def _draw(
 
 
 def _window(canvas: Map, along: slice) -> Tensor:
-    """The part of a canvas that lies in a range along both sides, as ``[1, 1, H, W]``."""
+    """Cut out the part of a canvas that lies in a range along both sides, as ``[1, 1, H, W]``."""
     return torch.from_numpy(canvas[along, along].copy())[None, None]

@@ -25,14 +25,14 @@ class SampleSet(Dataset[Batch_co], ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of samples."""
+        """Count the samples."""
 
     @abstractmethod
     def __getitem__(self, index: int) -> Batch_co:
-        """One sample, as a batch of one."""
+        """Return one sample, as a batch of one."""
 
 
-def join(batches: Sequence[Batch]) -> Batch:
+def collate(batches: Sequence[Batch]) -> Batch:
     """Join batches into one: tensors along their first dimension, lists end to end.
 
     In a loader's worker all tensors are put into shared memory.
@@ -45,13 +45,13 @@ def join(batches: Sequence[Batch]) -> Batch:
     """
     # Annotated loosely: a type checker knows the fields of one named tuple, not those of any.
     fields: list[Any] = [
-        _shared(torch.cat(values)) if isinstance(values[0], Tensor) else [_shared(x) for value in values for x in value]
+        _share(torch.cat(values)) if isinstance(values[0], Tensor) else [_share(x) for value in values for x in value]
         for values in zip(*cast("Sequence[tuple[Any, ...]]", batches), strict=True)
     ]
     return type(batches[0])._make(fields)
 
 
-def _shared(item: Any) -> Any:
+def _share(item: Any) -> Any:
     """Put a tensor where the main process finds it.
 
     The thread that sends batches would do so too, but where there is no shared memory left it loses the batch, for
@@ -62,7 +62,7 @@ def _shared(item: Any) -> Any:
     return item
 
 
-def alone(image: Tensor) -> Tensor:
+def batch_of_one(image: Tensor) -> Tensor:
     """Make a batch of one image, of the layout in memory that the image has.
 
     Args:
@@ -70,7 +70,7 @@ def alone(image: Tensor) -> Tensor:
 
     Returns:
         ``[1, C, H, W]``, of the same memory. Unlike those of ``image[None]`` its strides tell whether channels lie
-        last, so :func:`join` keeps them there.
+        last, so :func:`collate` keeps them there.
     """
     return image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
 
@@ -101,14 +101,14 @@ class LabelledArrays(SampleSet[LabelledBatch]):
         self._name = name
 
     def __len__(self) -> int:
-        """Number of images in this part."""
+        """Count the images in this part."""
         return len(self._indices)
 
     def __getitem__(self, index: int) -> LabelledBatch:
-        """The image at a position of this part, as a batch of one."""
+        """Return the image at a position of this part, as a batch of one."""
         source = self._indices[index]
         image = self._transform(self._images[source])
-        return LabelledBatch(alone(image), self._labels[source : source + 1], [self._name.format(source)])
+        return LabelledBatch(batch_of_one(image), self._labels[source : source + 1], [self._name.format(source)])
 
 
 class ImageFolder(SampleSet[ImageBatch]):
@@ -141,10 +141,10 @@ class ImageFolder(SampleSet[ImageBatch]):
         self._grey = grey
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Count the images."""
         return len(self.paths)
 
     def __getitem__(self, index: int) -> ImageBatch:
-        """One image, as a batch of one."""
+        """Return one image, as a batch of one."""
         image = self._transform(read_image(self.paths[index], self._grey))
-        return ImageBatch(alone(image), [self.ids[index]])
+        return ImageBatch(batch_of_one(image), [self.ids[index]])

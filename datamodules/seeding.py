@@ -24,7 +24,7 @@ class _SeededSamples(SampleSet[Batch_co]):
         """Draw a sample, seeded by its index, after the epoch's seed where the sampler gives one."""
         numbers = at if isinstance(at, tuple) else (at,)
         state = torch.get_rng_state()  # torch.random.fork_rng would look for devices, in each worker too
-        torch.default_generator.manual_seed(_mixed(*numbers))
+        torch.default_generator.manual_seed(_mix(*numbers))
         try:
             return self._samples[numbers[-1]]
         finally:
@@ -35,11 +35,11 @@ class _EpochSampler(DistributedSampler[Any]):
     """Gives the epoch's seed with each index. Every pass is the next epoch, unless ``set_epoch`` names another."""
 
     def __init__(self, samples: SampleSet[Any], devices: int, rank: int) -> None:
-        super().__init__(samples, devices, rank, seed=_mixed(torch.initial_seed()))
+        super().__init__(samples, devices, rank, seed=_mix(torch.initial_seed()))
         self.skipped = 0  # at the beginning of the next pass
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        epoch_seed = _mixed(self.seed, self.epoch)
+        epoch_seed = _mix(self.seed, self.epoch)
         indices = islice(super().__iter__(), self.skipped, None)
         self.set_epoch(self.epoch + 1)
         return ((epoch_seed, index) for index in indices)
@@ -74,10 +74,10 @@ class _ResumableLoader(DataLoader[Batch]):
             self.sampler.set_epoch(self._epoch + (self._batches >= len(self)))
 
 
-def shuffled_loader(
+def make_shuffled_loader(
     samples: SampleSet[Batch], generator: torch.Generator, devices: int = 1, rank: int = 0, **loading: Any
 ) -> DataLoader[Batch]:
-    """A loader of shuffled samples, whose epochs follow from the seed and their numbers alone.
+    """Make a loader of shuffled samples, whose epochs follow from the seed and their numbers alone.
 
     The seed is torch's, ``torch.initial_seed()``, when the loader is made; all devices must have the same. Together
     with an epoch's number it decides the order, and with a sample's index too what is random in this sample, whatever
@@ -107,6 +107,6 @@ def shuffled_loader(
     return _ResumableLoader(seeded, sampler=_EpochSampler(seeded, devices, rank), generator=generator, **loading)
 
 
-def _mixed(*numbers: int) -> int:
-    """A seed from numbers, however alike to others; of 32 bits, as torch's generator uses no more of one."""
+def _mix(*numbers: int) -> int:
+    """Mix numbers, however alike to others, into a seed; of 32 bits, as torch's generator uses no more of one."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -1,12 +1,16 @@
 """Reproducible splits of a data set."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.errors import DataError, check_at_least, check_fractions, refused
+from datamodules.errors import DataError, check_at_least, check_fractions, refuse
 from datamodules.types import Indices
+
+ValidateOn = Literal["held_out", "test"]
+"""What validation takes: a part of the published training set, or the published test set."""
 
 
 def split_indices(
@@ -38,7 +42,7 @@ def split_indices(
     check_fractions(**{f"{part}_fraction": fraction for part, fraction in fractions.items()})
     groups = np.zeros(count, np.int64) if labels is None else labels
     if len(groups) != count:
-        raise refused("len(labels)", len(groups), f"one label for each of the {count} samples")
+        refuse("len(labels)", len(groups), f"{count}, one label for each sample")
     random = np.random.RandomState(seed)  # numpy keeps this one's numbers the same in every release
     bounds = np.cumsum([0.0, *fractions.values()])
     pieces: dict[str, list[Indices]] = {part: [] for part in ("train", *fractions)}
@@ -51,6 +55,11 @@ def split_indices(
     parts = {part: np.sort(np.concatenate(piece)) for part, piece in pieces.items()}
     for part, indices in parts.items():
         if len(indices) == 0:
-            given = ", ".join(f"{name}_fraction={fraction}" for name, fraction in fractions.items())
-            raise DataError(f"{given} of {count} samples leave none for {part}; allowed: fractions that do")
+            if part == "train":
+                names = " + ".join(f"{name}_fraction" for name in fractions)
+                wanted = f"smaller, so that some of {count} samples are left to train on"
+                refuse(names, sum(fractions.values()), wanted, DataError)
+            refuse(
+                f"{part}_fraction", fractions[part], f"larger, so that {part} gets one of {count} samples", DataError
+            )
     return parts

@@ -9,6 +9,9 @@ Pixels = npt.NDArray[np.uint8]
 DeepPixels = npt.NDArray[np.uint16]
 """An image with 16 bits a channel: uint16 ``[H, W, C]``, 0 to 65535."""
 
+Map = npt.NDArray[np.float32]
+"""Numbers at places: float32 ``[H, W]``, or ``[H, W, C]`` with several at each."""
+
 Points = npt.NDArray[np.float32]
 """Positions of heads in an image: float32 ``[N, 2]``, each (x, y) in pixels; (0, 0) is the centre of the upper left."""
 

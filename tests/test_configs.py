@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 
 import cli
+from datamodules.classification.imagenet_chunks import convert
 from lit_modules.output import png_path
 from tests.support.crowd_files import write_shanghaitech, write_ucf_qnrf
 from tests.support.image_files import write_cifar10, write_cifar100, write_imagenet, write_images
@@ -25,6 +26,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_cifar10(folder, seed=0, per_file=20)
     write_cifar100(folder, seed=0, train=1000, test=100)
     write_imagenet(folder / "imagenet", seed=0)
+    convert(str(folder / "imagenet"), str(folder / "imagenet_chunks"))
     write_imagenet(folder / "imagenet_as_published", raw_val=True, seed=0)
     write_shanghaitech(folder / "shanghaitech", "A", seed=0)
     write_shanghaitech(folder / "shanghaitech", "B", seed=0)
@@ -41,6 +43,7 @@ def own_images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]
     return folder, set(write_images(folder, seed=0))
 
 
+IMAGENET = {"total_batch_size": 4, "num_workers": 0, "resize_size": 72, "crop_size": 64}
 CROWD = {"batch_size": 2, "crop_size": 64, "num_workers": 0}
 RESTORATION = {"batch_size": 2, "patch_size": 24, "patches_per_image": 2, "num_workers": 0}
 # By data module: the folder of its test data, and what keeps an experiment small.
@@ -50,10 +53,8 @@ SMALL: dict[str, tuple[str, dict[str, object]]] = {
     "TexturesDataModule": ("", {"batch_size": 16}),
     "CIFAR10DataModule": (".", {"batch_size": 16, "num_workers": 0}),
     "CIFAR100DataModule": (".", {"batch_size": 16, "num_workers": 0}),
-    "ImageNetDataModule": (
-        "imagenet",
-        {"total_batch_size": 4, "num_workers": 0, "resize_size": 72, "crop_size": 64},
-    ),
+    "ImageNetDataModule": ("imagenet", IMAGENET),
+    "StreamingImageNetDataModule": ("imagenet_chunks", IMAGENET),
     "ShanghaiTechDataModule": ("shanghaitech", CROWD),
     "UCFQNRFDataModule": ("ucf_qnrf", {**CROWD, "resize": "fit_1024"}),  # theirs makes small images large
     "SyntheticCrowdDataModule": (
@@ -72,10 +73,11 @@ def data_arguments(config: dict, data_dir: Path, own_images: tuple[Path, set[str
     folder, sizes = SMALL[name]
     arguments = [f"--data.init_args.{key}={value}" for key, value in sizes.items()]
     if folder:
-        arguments.append(f"--data.init_args.data_dir={data_dir / folder}")
+        place = "url" if name.startswith("Streaming") else "data_dir"
+        arguments.append(f"--data.init_args.{place}={data_dir / folder}")
     if name != "PatternsDataModule":
         arguments.append(f"--data.init_args.predict_dir={own_images[0]}")
-    if name == "ImageNetDataModule":
+    if name.endswith("ImageNetDataModule"):
         arguments += [f"--model.init_args.{key}=5" for key in ("num_classes", "network.init_args.num_classes")]
         arguments += ["--model.init_args.optimizer.init_args.lr=0.001"]  # theirs is for batches of 256
     return arguments

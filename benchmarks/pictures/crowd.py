@@ -39,10 +39,10 @@ def crowd(steps: int = 500, num_train: int = 150, num_test: int = 20) -> Canvas:
     with tempfile.TemporaryDirectory() as folder:
         data = SyntheticCrowdDataModule(
             folder,
-            num_train,
-            num_test,
-            _HEIGHT,
-            _WIDTH,
+            num_train=num_train,
+            num_test=num_test,
+            height=_HEIGHT,
+            width=_WIDTH,
             max_heads=300,
             batch_size=6,
             num_workers=0,

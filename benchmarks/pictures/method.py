@@ -12,7 +12,7 @@ from acda import ACDAConv2d
 from acda.bases import basis_scales
 from benchmarks.pictures.canvas import GREY, Canvas, Colour, signed
 from benchmarks.pictures.training import random_patches, train
-from datamodules.restoration.sample_photo_files import TRAIN, photograph
+from datamodules.restoration.sample_photo_files import TRAIN, read_photograph
 from lit_modules.metrics.similarity import psnr
 from lit_modules.output.pictures import draw_image
 
@@ -219,7 +219,7 @@ def _cell(number: int) -> int:
 
 def _grey(name: str) -> Tensor:
     """A grey photograph, ``[1, H, W]``."""
-    return torch.from_numpy(photograph(name)).mean(dim=2)[None]
+    return torch.from_numpy(read_photograph(name)).mean(dim=2)[None]
 
 
 def _noisy(clean: Tensor, generator: torch.Generator) -> Tensor:

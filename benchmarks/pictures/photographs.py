@@ -10,8 +10,8 @@ from acda.analysis import capture_scale_magnitudes
 from benchmarks.pictures.canvas import GREY, Canvas
 from benchmarks.pictures.training import random_patches, train
 from benchmarks.studies.matching import network_in
-from datamodules.files.progress import progress
-from datamodules.restoration.sample_photo_files import TEST, TRAIN, noisy_pair
+from datamodules.files.progress import show_progress
+from datamodules.restoration.sample_photo_files import TEST, TRAIN, make_noisy_pair
 from lit_modules.metrics.similarity import psnr
 from lit_modules.output.pictures import draw_heat, draw_image
 
@@ -36,7 +36,7 @@ def restorer(steps: int) -> nn.Module:
     """
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(1)
-    pairs = [torch.cat(_pair(name), dim=1)[0] for name in progress(TRAIN, "Adding noise", "photographs")]
+    pairs = [torch.cat(_pair(name), dim=1)[0] for name in show_progress(TRAIN, "Adding noise", "photographs")]
     network = network_in(_CONFIG)
 
     def loss() -> Tensor:
@@ -123,5 +123,7 @@ def draw_scales(image: Tensor, maps: dict[int, Tensor]) -> Canvas:
 
 def _pair(name: str) -> tuple[Tensor, Tensor]:
     """A photograph with noise and without, ``[1, 3, H, W]`` in [0, 1] each."""
-    noisy, clean = (torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255 for pixels in noisy_pair(name, _SEED, _DRAW))
+    noisy, clean = (
+        torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255 for pixels in make_noisy_pair(name, _SEED, _DRAW)
+    )
     return noisy, clean

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from datamodules.files.progress import progress
+from datamodules.files.progress import show_progress
 
 Loss = Callable[[], Tensor]
 
@@ -26,7 +26,7 @@ def train(
         schedule: Of the learning rate, by steps.
     """
     network.train()
-    for _ in progress(range(steps), f"Training {what}", "steps"):
+    for _ in show_progress(range(steps), f"Training {what}", "steps"):
         optimizer.zero_grad()
         loss().backward()  # type: ignore[no-untyped-call]
         optimizer.step()

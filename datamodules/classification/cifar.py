@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torchvision.datasets import CIFAR10, CIFAR100  # type: ignore[import-untyped]
@@ -41,12 +42,12 @@ class CIFAR10DataModule(ImageDataModule):
     Args:
         data_dir: Folder that holds the published folder, or into which it is downloaded. Default: ``"data"``.
         download: Download the published archive (170 MB) if a file is missing. Default: false.
-        batch_size: Images in a batch, on each device. Default: 128.
-        num_workers: Processes that read images, for each loader. Default: 2.
-        predict_dir: Folder of the images to predict. Default: none.
         val_fraction: Share of the published training images held out for validation. Default: 0.1.
         split_seed: What the split depends on. Default: 0.
         augment: Augment the training images. Default: true.
+        batch_size: Images in a batch, on each device. Default: 128.
+        num_workers: Processes that read images, for each loader. Default: 2.
+        **kwargs: Those of :class:`~datamodules.base.ImageDataModule`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -62,15 +63,16 @@ class CIFAR10DataModule(ImageDataModule):
     def __init__(
         self,
         data_dir: str = "data",
+        *,
         download: bool = False,
-        batch_size: int = 128,
-        num_workers: int = 2,
-        predict_dir: str | None = None,
         val_fraction: float = 0.1,
         split_seed: int = 0,
         augment: bool = True,
+        batch_size: int = 128,
+        num_workers: int = 2,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(batch_size, num_workers, predict_dir)
+        super().__init__(batch_size=batch_size, num_workers=num_workers, **kwargs)
         check_at_least(0, split_seed=split_seed)
         check_fractions(val_fraction=val_fraction)
         self.data_dir = data_dir
@@ -107,20 +109,20 @@ class CIFAR10DataModule(ImageDataModule):
             ) from error
 
     def train_samples(self) -> LabelledArrays:
-        """Training images but for those held out, augmented if ``augment`` is set."""
+        """Return training images but for those held out, augmented if ``augment`` is set."""
         return self._part("train", augmented=self.augment)
 
     def val_samples(self) -> LabelledArrays:
-        """Training images that are held out for validation."""
+        """Return training images that are held out for validation."""
         return self._part("val")
 
     def test_samples(self) -> LabelledArrays:
-        """Test images."""
+        """Return test images."""
         images, labels = self._read(self._source.test_list)
         return LabelledArrays(images, labels, np.arange(len(labels)), Normalise(self._mean, self._std), "test_{:05d}")
 
     def predict_samples(self) -> ImageFolder:
-        """Images below ``predict_dir``, resized to 32 × 32 pixels."""
+        """Return images below ``predict_dir``, resized to 32 × 32 pixels."""
         return self.predict_folder(Normalise(self._mean, self._std, after=Resize(_SIDE, _SIDE)))
 
     def _part(self, split: str, augmented: bool = False) -> LabelledArrays:
@@ -143,7 +145,7 @@ class CIFAR10DataModule(ImageDataModule):
         return np.concatenate(images), np.concatenate(labels)
 
     def _present(self, name: str) -> Path:
-        """Path of a published file, once all of them are there."""
+        """Return the path of a published file, once all of them are there."""
         if missing := self._missing:
             raise DataError(
                 f"data_dir='{self.data_dir}' lacks files of {self._source.__name__}: no {', '.join(missing)} in "

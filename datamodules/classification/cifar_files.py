@@ -76,7 +76,7 @@ def read_names(path: Path, names_key: str, num_classes: int) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Content of a pickled dictionary, by Python 2 (whose texts are bytes here) or 3."""
+    """Read a dictionary pickled by Python 2 (whose texts are bytes here) or 3."""
     try:
         with path.open("rb") as file:
             content = _ArrayUnpickler(file, encoding="bytes").load()

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from datamodules.classification.labelled_files import Paths
-from datamodules.errors import DataError, abbreviated
-from datamodules.files.listing import IMAGE_SUFFIXES, images_in
-from datamodules.files.progress import progress
+from datamodules.errors import DataError, abbreviate
+from datamodules.files.listing import IMAGE_SUFFIXES, list_image_names
+from datamodules.files.progress import show_progress
 from datamodules.types import Indices
 
 
@@ -26,8 +26,8 @@ class ClassFiles(NamedTuple):
     labels: Indices
 
 
-def class_folders(folder: Path) -> list[str]:
-    """Names of the folders in a folder, sorted, but for hidden ones; none if it does not exist."""
+def list_class_folders(folder: Path) -> list[str]:
+    """List the folders in a folder by name, sorted, but for hidden ones; none if it does not exist."""
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
@@ -49,20 +49,20 @@ def list_classes(root: Path, split: str, classes: Sequence[str]) -> ClassFiles:
         DataError: If there is no such folder, it holds no folder of a class, or one that is empty or of another class.
     """
     folder = root / split
-    found = class_folders(folder)
+    found = list_class_folders(folder)
     if not found:
         raise no_class_folders(root, split)
     others = sorted(set(found) - set(classes))
     if others:
         raise DataError(
-            f"'{folder}' holds classes that '{root / 'train'}' lacks: {abbreviated(others)}. Add their training images "
+            f"'{folder}' holds classes that '{root / 'train'}' lacks: {abbreviate(others)}. Add their training images "
             "there, or remove these folders."
         )
     index = {name: number for number, name in enumerate(classes)}
     paths: list[str] = []
     counts: list[int] = []
-    for name in progress(found, f"Listing '{folder}'", "classes"):
-        images = images_in(folder / name)
+    for name in show_progress(found, f"Listing '{folder}'", "classes"):
+        images = list_image_names(folder / name)
         if not images:
             raise DataError(
                 f"'{folder / name}' holds no images ({' '.join(IMAGE_SUFFIXES)}). Put the images of that class "
@@ -74,7 +74,7 @@ def list_classes(root: Path, split: str, classes: Sequence[str]) -> ClassFiles:
 
 
 def no_class_folders(root: Path, split: str) -> DataError:
-    """Error for a split whose folder is missing or holds no class folders, with what to do about it."""
+    """Make the error for a split whose folder is missing or holds no class folders, with what to do about it."""
     folder = root / split
     if not folder.is_dir():
         return DataError(f"'{root}' has no folder '{split}'. {_REMEDY.format(split=split)}")

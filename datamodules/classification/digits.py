@@ -1,6 +1,7 @@
 """Handwritten digits that come with scikit-learn."""
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -32,27 +33,19 @@ class DigitsDataModule(ImageDataModule):
     https://doi.org/10.24432/C50P49 (its test set); values 0 to 16.
 
     Args:
-        batch_size: Images in a batch, on each device. Default: 32.
-        num_workers: Processes that read images, for each loader. Default: 0, which is fastest here.
-        predict_dir: Folder of the images to predict. Default: none.
         val_fraction: Share of the images held out for validation. Default: 0.2.
         test_fraction: Share of the images held out for test. Default: 0.3.
         split_seed: What the split depends on. Default: 0.
+        **kwargs: Those of :class:`~datamodules.base.ImageDataModule`; without workers loading is fastest here.
 
     Raises:
         ValueError: If an argument is out of range.
     """
 
     def __init__(
-        self,
-        batch_size: int = 32,
-        num_workers: int = 0,
-        predict_dir: str | None = None,
-        val_fraction: float = 0.2,
-        test_fraction: float = 0.3,
-        split_seed: int = 0,
+        self, *, val_fraction: float = 0.2, test_fraction: float = 0.3, split_seed: int = 0, **kwargs: Any
     ) -> None:
-        super().__init__(batch_size, num_workers, predict_dir)
+        super().__init__(**kwargs)
         check_at_least(0, split_seed=split_seed)
         check_fractions(val_fraction=val_fraction, test_fraction=test_fraction)
         self._fractions = {"val": val_fraction, "test": test_fraction}
@@ -64,19 +57,19 @@ class DigitsDataModule(ImageDataModule):
         return [str(digit) for digit in range(10)]
 
     def train_samples(self) -> LabelledArrays:
-        """Digits to train on."""
+        """Return digits to train on."""
         return self._part("train")
 
     def val_samples(self) -> LabelledArrays:
-        """Digits held out for validation."""
+        """Return digits held out for validation."""
         return self._part("val")
 
     def test_samples(self) -> LabelledArrays:
-        """Digits held out for test."""
+        """Return digits held out for test."""
         return self._part("test")
 
     def predict_samples(self) -> ImageFolder:
-        """Images below ``predict_dir``, as grey and of 8 × 8 pixels."""
+        """Return images below ``predict_dir``, as grey and of 8 × 8 pixels."""
         return self.predict_folder(Normalise(_MEAN, _STD, after=Resize(_SIDE, _SIDE)), grey=True)
 
     def _part(self, split: str) -> LabelledArrays:

@@ -3,15 +3,16 @@
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from datamodules.classification.class_folders import ClassFiles, class_folders, list_classes, no_class_folders
-from datamodules.classification.imagenet_batches import AugmentationName, ImageNetBatches
-from datamodules.classification.imagenet_files import Devkit, list_numbered, no_devkit, numbered_images, read_devkit
+from datamodules.classification.class_folders import ClassFiles, list_class_folders, list_classes, no_class_folders
+from datamodules.classification.imagenet_batches import ImageNetBatches
+from datamodules.classification.imagenet_files import Devkit, find_numbered, list_numbered_files, no_devkit, read_devkit
 from datamodules.classification.labelled_files import LabelledFiles
 from datamodules.errors import check_at_least, check_fractions
-from datamodules.files.listing import existing_folder
+from datamodules.files.listing import require_folder
 from datamodules.splits import split_indices
 from datamodules.types import Indices
 
@@ -49,20 +50,12 @@ class ImageNetDataModule(ImageNetBatches):
 
     Args:
         data_dir: Folder that holds ``train`` and ``val``. Default: ``"data/imagenet"``.
-        total_batch_size: Images in a batch on all devices together, a multiple of their number; gradients accumulated
-            over several batches multiply it. Default: 256.
-        num_workers: Processes that read images, for each loader and each device. Default: as many as there are
-            processors, at most 8.
-        prefetch_factor: Batches that each of them keeps ready. Default: 2.
-        predict_dir: Folder of the images to predict. Default: none.
         val_fraction: Share of the training images held out for validation; 0 takes the published validation images.
             Default: 0.
         split_seed: What that split depends on. Default: 0.
-        augmentation: ``standard``, ``trivial_augment`` or ``none``. Default: ``standard``.
-        resize_size: Length of the shorter side before the centre is cropped, in pixels. Default: 256.
-        crop_size: Height and width of the images in a batch, in pixels. Default: 224.
         max_corrupt: How many unreadable images training may skip, counted on each device. Each is named in a warning
             and replaced by the next of the list. Evaluation skips none. Default: 0.
+        **kwargs: Those of :class:`~datamodules.classification.imagenet_batches.ImageNetBatches`.
 
     Raises:
         ValueError: If an argument is out of range; from ``setup``, if the devices cannot share ``total_batch_size``.
@@ -73,20 +66,13 @@ class ImageNetDataModule(ImageNetBatches):
     def __init__(
         self,
         data_dir: str = "data/imagenet",
-        total_batch_size: int = 256,
-        num_workers: int | None = None,
-        prefetch_factor: int = 2,
-        predict_dir: str | None = None,
+        *,
         val_fraction: float = 0.0,
         split_seed: int = 0,
-        augmentation: AugmentationName = "standard",
-        resize_size: int = 256,
-        crop_size: int = 224,
         max_corrupt: int = 0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            total_batch_size, num_workers, prefetch_factor, predict_dir, augmentation, resize_size, crop_size
-        )
+        super().__init__(**kwargs)
         check_at_least(0, split_seed=split_seed, max_corrupt=max_corrupt)
         if val_fraction:
             check_fractions(val_fraction=val_fraction)
@@ -113,18 +99,18 @@ class ImageNetDataModule(ImageNetBatches):
         ]
 
     def train_samples(self) -> LabelledFiles:
-        """Training images but for those held out, augmented."""
+        """Return training images but for those held out, augmented."""
         files, indices = self.train_files, self._split["train"]
         return LabelledFiles(self._root, *files, indices, self.trained, self.max_corrupt)
 
     def val_samples(self) -> LabelledFiles:
-        """Training images that are held out for validation, or else the published validation images."""
+        """Return training images that are held out for validation, or else the published validation images."""
         if not self._fractions:
             return self.test_samples()
         return LabelledFiles(self._root, *self.train_files, self._split["val"], self.evaluated)
 
     def test_samples(self) -> LabelledFiles:
-        """The published validation images."""
+        """Return the published validation images."""
         files = self.val_files
         return LabelledFiles(self._root, *files, np.arange(len(files.labels)), self.evaluated)
 
@@ -146,9 +132,9 @@ class ImageNetDataModule(ImageNetBatches):
                 missing or damaged.
         """
         folder = self._root / "val"
-        if class_folders(folder) or not folder.is_dir():
+        if list_class_folders(folder) or not folder.is_dir():
             return list_classes(self._root, "val", self._classes)
-        return list_numbered(self._root, self._classes, self._devkit)
+        return list_numbered_files(self._root, self._classes, self._devkit)
 
     @cached_property
     def _split(self) -> dict[str, Indices]:
@@ -162,10 +148,10 @@ class ImageNetDataModule(ImageNetBatches):
         """Folder names of the classes by index."""
         train, val = self._root / "train", self._root / "val"
         if train.is_dir():
-            names = class_folders(train)
+            names = list_class_folders(train)
         else:
-            names = class_folders(val) or sorted(self._devkit.words if self._devkit is not None else [])
-            if not names and numbered_images(val):
+            names = list_class_folders(val) or sorted(self._devkit.words if self._devkit is not None else [])
+            if not names and find_numbered(val):
                 raise no_devkit(self._root)
         if not names:
             raise no_class_folders(self._root, "train")
@@ -178,4 +164,4 @@ class ImageNetDataModule(ImageNetBatches):
     @property
     def _root(self) -> Path:
         remedy = "Name the folder that holds train/ and val/: --data.init_args.data_dir=FOLDER."
-        return existing_folder(self.data_dir, "data_dir", remedy)
+        return require_folder(self.data_dir, "data_dir", remedy)

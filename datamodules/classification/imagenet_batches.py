@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from datamodules.base import ImageDataModule
 from datamodules.batches import IMAGENET_MEAN, IMAGENET_STD, ImageBatch, LabelledBatch
-from datamodules.errors import DataError, check_at_least, refused
+from datamodules.errors import DataError, check_at_least, check_one_of, refuse
 from datamodules.samples import ImageFolder
 from datamodules.transforms.augmentation import RandomFlip, TrivialAugment
 from datamodules.transforms.crops import RandomResizedCrop, ResizedCentreCrop
@@ -27,13 +27,15 @@ class ImageNetBatches(ImageDataModule, ABC):
     processes and to the device. ``on_after_batch_transfer``, which the trainer calls, normalises them there.
 
     Args:
-        total_batch_size: Images in a batch, on all devices together.
-        num_workers: Processes that read images, for each loader and device; None: as many as processors, at most 8.
-        prefetch_factor: Batches that each of them keeps ready.
-        predict_dir: Folder of the images to predict.
-        augmentation: What is done to training images.
-        resize_size: Length of the shorter side before the centre is cropped, in pixels.
-        crop_size: Height and width of the images in a batch.
+        total_batch_size: Images in a batch on all devices together, a multiple of their number; gradients accumulated
+            over several batches multiply it. Default: 256.
+        num_workers: Processes that read images, for each loader and each device. Default: as many as there are
+            processors, at most 8.
+        prefetch_factor: Batches that each of them keeps ready. Default: 2.
+        augmentation: ``standard``, ``trivial_augment`` or ``none``. Default: ``standard``.
+        resize_size: Length of the shorter side before the centre is cropped, in pixels. Default: 256.
+        crop_size: Height and width of the images in a batch, in pixels. Default: 224.
+        **kwargs: Those of :class:`~datamodules.base.ImageDataModule`, but for ``batch_size``.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -41,24 +43,25 @@ class ImageNetBatches(ImageDataModule, ABC):
 
     def __init__(
         self,
-        total_batch_size: int,
-        num_workers: int | None,
-        prefetch_factor: int,
-        predict_dir: str | None,
-        augmentation: AugmentationName,
-        resize_size: int,
-        crop_size: int,
+        *,
+        total_batch_size: int = 256,
+        num_workers: int | None = None,
+        prefetch_factor: int = 2,
+        augmentation: AugmentationName = "standard",
+        resize_size: int = 256,
+        crop_size: int = 224,
+        **kwargs: Any,
     ) -> None:
         check_at_least(1, total_batch_size=total_batch_size, prefetch_factor=prefetch_factor)
-        super().__init__(total_batch_size, _workers() if num_workers is None else num_workers, predict_dir)
+        workers = _count_workers() if num_workers is None else num_workers
+        super().__init__(batch_size=total_batch_size, num_workers=workers, **kwargs)
         self.prefetch_factor = prefetch_factor
         self.evaluated = EightBit(ResizedCentreCrop(resize_size, crop_size))
         steps: dict[str, list[Callable[[Pixels], Pixels]]] = {
             "standard": [RandomResizedCrop(crop_size), RandomFlip()],
             "trivial_augment": [RandomResizedCrop(crop_size), RandomFlip(), TrivialAugment()],
         }
-        if augmentation not in (*steps, "none"):
-            raise refused("augmentation", augmentation, "standard, trivial_augment, none")
+        check_one_of((*steps, "none"), augmentation=augmentation)
         self.trained = EightBit(*steps[augmentation]) if augmentation in steps else self.evaluated
         self._normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD)
 
@@ -97,7 +100,7 @@ class ImageNetBatches(ImageDataModule, ABC):
         return batch._replace(image=image)
 
     def predict_samples(self) -> ImageFolder:
-        """Images below ``predict_dir``, cropped as in evaluation."""
+        """Return images below ``predict_dir``, cropped as in evaluation."""
         return self.predict_folder(self.evaluated)
 
     @property
@@ -108,8 +111,8 @@ class ImageNetBatches(ImageDataModule, ABC):
             DataError: If ``total_batch_size`` cannot be shared out evenly.
         """
         if self.batch_size % self._world_size:
-            allowed = f"a multiple of the {self._world_size} devices"
-            raise DataError(str(refused("total_batch_size", self.batch_size, allowed)))
+            wanted = f"a multiple of the {self._world_size} devices"
+            refuse("total_batch_size", self.batch_size, wanted, DataError)
         return self.batch_size // self._world_size
 
     @property
@@ -118,6 +121,6 @@ class ImageNetBatches(ImageDataModule, ABC):
         return super()._loading | ahead
 
 
-def _workers() -> int:
+def _count_workers() -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(_MOST_WORKERS, available)

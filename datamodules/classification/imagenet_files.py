@@ -13,8 +13,8 @@ from scipy.io import loadmat
 
 from datamodules.classification.class_folders import ClassFiles
 from datamodules.classification.labelled_files import Paths
-from datamodules.errors import DataError, abbreviated
-from datamodules.files.listing import images_in
+from datamodules.errors import DataError, abbreviate
+from datamodules.files.listing import list_image_names
 
 DEVKIT = "ILSVRC2012_devkit_t12"
 _META, _TRUTH = "data/meta.mat", "data/ILSVRC2012_validation_ground_truth.txt"
@@ -56,10 +56,10 @@ def read_devkit(root: Path) -> Devkit | None:
     meta, truth = _files(place)
     wnids, words = _classes(meta, f"{place}/{_META}")
     source = f"{place}/{_TRUTH}"
-    return Devkit(wnids, words, _ground_truth(truth, wnids, source), source)
+    return Devkit(wnids, words, _read_ground_truth(truth, wnids, source), source)
 
 
-def list_numbered(root: Path, classes: Sequence[str], devkit: Devkit | None) -> ClassFiles:
+def list_numbered_files(root: Path, classes: Sequence[str], devkit: Devkit | None) -> ClassFiles:
     """Find the validation images as published, ``<root>/val/ILSVRC2012_val_00000001.JPEG`` and so on.
 
     Args:
@@ -75,7 +75,7 @@ def list_numbered(root: Path, classes: Sequence[str], devkit: Devkit | None) -> 
             are images of a class that is not one of ``classes``.
     """
     folder = root / "val"
-    names = numbered_images(folder)
+    names = find_numbered(folder)
     if not names:
         raise DataError(
             f"'{folder}' holds neither class folders nor ILSVRC2012_val_00000001.JPEG and so on. Put the validation "
@@ -86,7 +86,7 @@ def list_numbered(root: Path, classes: Sequence[str], devkit: Devkit | None) -> 
     expected = range(1, len(devkit.truth) + 1)
     if names.keys() != set(expected):
         missing = [str(number) for number in expected if number not in names]
-        odd = f"; images are missing, such as number {abbreviated(missing, 3)}" if missing else ""
+        odd = f"; images are missing, such as number {abbreviate(missing, 3)}" if missing else ""
         raise DataError(
             f"'{devkit.source}' has {len(devkit.truth)} lines for the {len(names)} images in '{folder}'{odd}. Extract "
             "both again: there must be one line for each image."
@@ -95,21 +95,21 @@ def list_numbered(root: Path, classes: Sequence[str], devkit: Devkit | None) -> 
     others = Counter(wnid for wnid in devkit.truth if wnid not in index)
     if others:
         raise DataError(
-            f"'{folder}' holds images of classes that '{root / 'train'}' lacks: {abbreviated(sorted(others))}. Extract "
+            f"'{folder}' holds images of classes that '{root / 'train'}' lacks: {abbreviate(sorted(others))}. Extract "
             "their training images, or sort the validation images of the classes you want into class folders."
         )
     labels = np.array([index[wnid] for wnid in devkit.truth], np.int64)
     return ClassFiles(Paths(f"val/{names[number]}" for number in expected), labels)
 
 
-def numbered_images(folder: Path) -> dict[int, str]:
-    """Names of the validation images as published, by their number; none if the folder does not exist."""
-    names = images_in(folder) if folder.is_dir() else []
+def find_numbered(folder: Path) -> dict[int, str]:
+    """Find the validation images as published, by their number; none if the folder does not exist."""
+    names = list_image_names(folder) if folder.is_dir() else []
     return {int(match[1]): name for name in names if (match := _NUMBER.fullmatch(name))}
 
 
 def no_devkit(root: Path) -> DataError:
-    """Error for validation images as published without the development kit, with what to do about it."""
+    """Make the error for validation images as published without the development kit, with what to do about it."""
     return DataError(
         f"'{root / 'val'}' holds images without class folders, but the ground truth is missing: neither "
         f"{DEVKIT}.tar.gz nor {DEVKIT}/ is in '{root}'. Put the development kit (tasks 1 and 2) of ILSVRC2012 there, "
@@ -118,7 +118,7 @@ def no_devkit(root: Path) -> DataError:
 
 
 def _files(place: Path) -> tuple[bytes, bytes]:
-    """Content of the two files, from the extracted folder or the archive."""
+    """Read the two files, from the extracted folder or the archive."""
     try:
         if place.is_dir():
             return (place / _META).read_bytes(), (place / _TRUTH).read_bytes()
@@ -131,7 +131,7 @@ def _files(place: Path) -> tuple[bytes, bytes]:
 
 
 def _classes(content: bytes, source: str) -> tuple[dict[int, str], dict[str, str]]:
-    """WordNet IDs by ILSVRC2012_ID, and words by WordNet ID, of the classes that have no further ones below them."""
+    """Read WordNet IDs by ILSVRC2012_ID, and words by WordNet ID, of the classes with no further ones below them."""
     try:
         table = loadmat(BytesIO(content), squeeze_me=True)  # type: ignore[arg-type]  # any file will do
         synsets: Any = np.atleast_1d(table["synsets"])
@@ -145,8 +145,8 @@ def _classes(content: bytes, source: str) -> tuple[dict[int, str], dict[str, str
     return wnids, words
 
 
-def _ground_truth(content: bytes, wnids: dict[int, str], source: str) -> list[str]:
-    """WordNet ID of each validation image."""
+def _read_ground_truth(content: bytes, wnids: dict[int, str], source: str) -> list[str]:
+    """Read the WordNet ID of each validation image."""
     lines = content.split()
     for number, line in enumerate(lines, 1):
         if not line.isdigit() or int(line) not in wnids:

@@ -1,61 +1,23 @@
-"""ImageNet from object storage, by litdata: images lie in chunks of some dozens of megabytes, read one after another.
-
-Install the extra package with ``pip install litdata``. Convert once, then copy the result to where it is to be read:
-
-``python -c "from datamodules.classification.imagenet_streaming import convert; convert('data/imagenet',
-'data/imagenet_chunks')"``
-"""
+"""ImageNet from object storage, by litdata: images lie in chunks of some dozens of megabytes, read in turn."""
 
 from collections.abc import Callable, Mapping
-from functools import cached_property, partial
-from importlib import import_module
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from datamodules.batches import LabelledBatch
-from datamodules.classification.imagenet import ImageNetDataModule
-from datamodules.classification.imagenet_batches import AugmentationName, ImageNetBatches
+from datamodules.classification.imagenet_batches import ImageNetBatches
 from datamodules.errors import DataError, check_at_least
+from datamodules.files.optional import import_package
 from datamodules.files.readers import decode_image
-from datamodules.samples import alone
+from datamodules.samples import batch_of_one
 from datamodules.types import Pixels
 
 
-def convert(data_dir: str, output_dir: str, num_workers: int = 1, chunk_bytes: str = "64MB") -> None:
-    """Write an ImageNet as litdata's chunks: ``train/``, ``val/`` and the names of the classes, ``classes/``.
-
-    Image files are stored as they are, neither decoded nor checked.
-
-    Args:
-        data_dir: As for ``ImageNetDataModule``.
-        output_dir: Folder to write to; must not exist.
-        num_workers: Processes that write.
-        chunk_bytes: Size of a chunk.
-
-    Raises:
-        DataError: If litdata is missing, ``output_dir`` exists, or the data is not as documented.
-
-    Note:
-        Call it from a script guarded by ``if __name__ == "__main__"`` where processes are not forked.
-    """
-    litdata = _litdata()
-    root, output = Path(data_dir).expanduser(), Path(output_dir).expanduser()
-    if output.exists():
-        raise DataError(f"output_dir='{output_dir}' exists. Name a new folder, or remove it.")
-    data = ImageNetDataModule(data_dir)
-    parts = {"train": data.train_files, "val": data.val_files}
-    for split, (paths, labels) in parts.items():
-        inputs = list(zip(paths, labels.tolist(), strict=True))
-        write = partial(_sample, str(root))
-        litdata.optimize(write, inputs, str(output / split), chunk_bytes=chunk_bytes, num_workers=num_workers)
-    litdata.optimize(_as_it_is, [data.class_names], str(output / "classes"), chunk_bytes=chunk_bytes, num_workers=1)
-
-
 class StreamingImageNetDataModule(ImageNetBatches):
-    """ImageNet, or one's own images in the same form, converted by :func:`convert` and read by litdata.
+    """ImageNet, or one's own images in the same form, written by ``imagenet_chunks`` and read by litdata.
 
     Splits, augmentation, batches and prediction are those of ``ImageNetDataModule`` without ``val_fraction``:
     ``val`` serves as validation and as test. What differs follows from reading chunks:
@@ -72,14 +34,8 @@ class StreamingImageNetDataModule(ImageNetBatches):
         url: Folder, or place in object storage (``s3://…``, ``gs://…``), that holds ``train``, ``val``, ``classes``.
             Default: ``"data/imagenet_chunks"``.
         cache_dir: Folder for chunks that were fetched. Default: litdata's choice.
-        total_batch_size: As for ``ImageNetDataModule``. Default: 256.
-        num_workers: As there.
-        prefetch_factor: As there. Default: 2.
-        predict_dir: As there.
         shuffle_seed: What the order of training images depends on. Default: 0.
-        augmentation: As there. Default: ``standard``.
-        resize_size: As there. Default: 256.
-        crop_size: As there. Default: 224.
+        **kwargs: Those of :class:`~datamodules.classification.imagenet_batches.ImageNetBatches`.
 
     Raises:
         ValueError: If an argument is out of range; from ``setup``, if the devices cannot share ``total_batch_size``.
@@ -89,19 +45,12 @@ class StreamingImageNetDataModule(ImageNetBatches):
     def __init__(
         self,
         url: str = "data/imagenet_chunks",
+        *,
         cache_dir: str | None = None,
-        total_batch_size: int = 256,
-        num_workers: int | None = None,
-        prefetch_factor: int = 2,
-        predict_dir: str | None = None,
         shuffle_seed: int = 0,
-        augmentation: AugmentationName = "standard",
-        resize_size: int = 256,
-        crop_size: int = 224,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            total_batch_size, num_workers, prefetch_factor, predict_dir, augmentation, resize_size, crop_size
-        )
+        super().__init__(**kwargs)
         check_at_least(0, shuffle_seed=shuffle_seed)
         self.url = url
         self.cache_dir = cache_dir
@@ -114,34 +63,34 @@ class StreamingImageNetDataModule(ImageNetBatches):
         return names
 
     def train_samples(self) -> Any:
-        """Training images, augmented."""
+        """Return training images, augmented."""
         return self._stream("train", _Reader(self.trained), shuffle=True, seed=self._shuffle_seed, drop_last=True)
 
     def val_samples(self) -> Any:
-        """Validation images."""
+        """Return validation images."""
         return self._stream("val", _Reader(self.evaluated), drop_last=False)
 
     test_samples = val_samples
 
     def train_dataloader(self) -> Any:
-        """Shuffled, augmented batches of the training images."""
+        """Return shuffled, augmented batches of the training images."""
         return self._streamed("train")
 
     def _in_order(self, split: str) -> Any:
         return super()._in_order(split) if split == "predict" else self._streamed(split)
 
     def _streamed(self, split: str) -> Any:
-        return _litdata().StreamingDataLoader(self._samples(split), **self._loading)
+        return import_package("litdata", "Streaming").StreamingDataLoader(self._samples(split), **self._loading)
 
     def _stream(self, name: str, transform: Callable[[Mapping[str, Any]], LabelledBatch] | None, **options: Any) -> Any:
-        litdata = _litdata()
+        litdata = import_package("litdata", "Streaming")
         place = f"{self.url.rstrip('/')}/{name}"
         try:
             return litdata.StreamingDataset(place, cache_dir=self.cache_dir, transform=transform, **options)
         except (ValueError, OSError, RuntimeError) as error:
             raise DataError(
                 f"url='{self.url}' cannot be read ({str(error).rstrip('.')}). Name the folder, or the place in object "
-                "storage, that datamodules.classification.imagenet_streaming.convert has written: "
+                "storage, that python -m datamodules.classification.imagenet_chunks has written: "
                 "--data.init_args.url=URL."
             ) from error
 
@@ -154,21 +103,4 @@ class _Reader:
 
     def __call__(self, stored: Mapping[str, Any]) -> LabelledBatch:
         image = self._transform(decode_image(bytes(stored["image"]), stored["id"]))
-        return LabelledBatch(alone(image), torch.tensor([stored["label"]]), [stored["id"]])
-
-
-def _sample(root: str, described: tuple[str, int]) -> dict[str, Any]:
-    """What is stored of an image."""
-    path, label = described
-    return {"image": (Path(root) / path).read_bytes(), "label": label, "id": path}
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-def _litdata() -> Any:
-    try:
-        return import_module("litdata")
-    except ImportError as error:
-        raise DataError(f"Streaming needs the package litdata ({error}): pip install litdata") from error
+        return LabelledBatch(batch_of_one(image), torch.tensor([stored["label"]]), [stored["id"]])

@@ -14,7 +14,7 @@ from torch import Tensor
 from datamodules.batches import LabelledBatch
 from datamodules.errors import DataError
 from datamodules.files.readers import read_image
-from datamodules.samples import SampleSet, alone
+from datamodules.samples import SampleSet, batch_of_one
 from datamodules.types import Pixels
 
 _log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Paths(Sequence[str]):
         self._ends = np.cumsum([len(path) for path in encoded], dtype=np.int64)
 
     def __len__(self) -> int:
-        """Number of paths."""
+        """Count the paths."""
         return len(self._ends)
 
     @overload
@@ -46,7 +46,7 @@ class Paths(Sequence[str]):
     def __getitem__(self, index: slice) -> list[str]: ...
 
     def __getitem__(self, index: int | slice) -> str | list[str]:
-        """One path, or several."""
+        """Return one path, or several."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         position = range(len(self))[index]
@@ -90,11 +90,11 @@ class LabelledFiles(SampleSet[LabelledBatch]):
         self._skipped.share_memory_()  # type: ignore[no-untyped-call]  # one for all workers
 
     def __len__(self) -> int:
-        """Number of images in this part."""
+        """Count the images in this part."""
         return len(self._indices)
 
     def __getitem__(self, index: int) -> LabelledBatch:
-        """The image at a position of this part, or the next one that can be read, as a batch of one.
+        """Return the image at a position of this part, or the next one that can be read, as a batch of one.
 
         Raises:
             DataError: If it cannot be read and may not be skipped; names the file.
@@ -107,7 +107,7 @@ class LabelledFiles(SampleSet[LabelledBatch]):
             except DataError as error:
                 self._skip(source, error)
                 continue
-            return LabelledBatch(alone(self._transform(pixels)), self._labels[source : source + 1], [path])
+            return LabelledBatch(batch_of_one(self._transform(pixels)), self._labels[source : source + 1], [path])
         raise DataError(f"None of the {len(self)} images to train on in '{self._folder}' can be read.")
 
     def _skip(self, source: int, error: DataError) -> None:

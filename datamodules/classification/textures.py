@@ -1,24 +1,25 @@
 """Generated textures whose class is their local scale: what is seen depends on where one looks."""
 
+from typing import Any
+
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from datamodules.base import ImageDataModule
 from datamodules.batches import LabelledBatch
-from datamodules.errors import check_at_least, refused
+from datamodules.errors import check_at_least
 from datamodules.samples import ImageFolder, SampleSet
 from datamodules.transforms.pixels import Normalise, Resize
+from datamodules.types import Map
 
-Map = npt.NDArray[np.float32]
 _SPLITS = ("train", "val", "test")
 # Wavelengths in pixels of the grain, class by class; each band is half an octave wide.
 WAVELENGTHS = (2.5, 3.5, 5.0, 7.0)
 _HALF_BAND = 2**0.25
 
 
-def grain(side: int, wavelength: float, generator: np.random.Generator) -> Map:
-    """Noise of one scale and no direction: white noise of which a ring of spatial frequencies is kept.
+def make_grain(side: int, wavelength: float, generator: np.random.Generator) -> Map:
+    """Draw noise of one scale and no direction: white noise of which a ring of spatial frequencies is kept.
 
     Args:
         side: Height and width in pixels.
@@ -61,7 +62,7 @@ class _Textures(SampleSet[LabelledBatch]):
         rows, columns = np.mgrid[:side, :side]
         inside = np.hypot(rows - centre[0], columns - centre[1]) <= radius
         image = np.where(
-            inside, grain(side, WAVELENGTHS[label], generator), grain(side, WAVELENGTHS[around], generator)
+            inside, make_grain(side, WAVELENGTHS[label], generator), make_grain(side, WAVELENGTHS[around], generator)
         )
         image = image + self._noise * generator.standard_normal((side, side))
         name = f"{self._split}_{index:05d}"
@@ -81,15 +82,13 @@ class TexturesDataModule(ImageDataModule):
     ± 0.25 to 0 ± 1. Batches are ``ImageBatch``.
 
     Args:
-        batch_size: Images in a batch, on each device. Default: 32.
-        num_workers: Processes that make images, for each loader. Default: 0.
-        predict_dir: Folder of the images to predict. Default: none.
         side: Height and width of an image in pixels. Default: 32.
         noise: Standard deviation of white noise on top. Default: 0.5.
         num_train: Images to train on. Default: 2000.
         num_val: Images for validation. Default: 400.
         num_test: Images for test. Default: 1000.
         data_seed: What all images depend on. Default: 0.
+        **kwargs: Those of :class:`~datamodules.base.ImageDataModule`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -97,22 +96,19 @@ class TexturesDataModule(ImageDataModule):
 
     def __init__(
         self,
-        batch_size: int = 32,
-        num_workers: int = 0,
-        predict_dir: str | None = None,
+        *,
         side: int = 32,
         noise: float = 0.5,
         num_train: int = 2000,
         num_val: int = 400,
         num_test: int = 1000,
         data_seed: int = 0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(batch_size, num_workers, predict_dir)
+        super().__init__(**kwargs)
         check_at_least(16, side=side)
         check_at_least(1, num_train=num_train, num_val=num_val, num_test=num_test)
-        check_at_least(0, data_seed=data_seed)
-        if not noise >= 0:
-            raise refused("noise", noise, "noise >= 0")
+        check_at_least(0, data_seed=data_seed, noise=noise)
         self.side = side
         self._noise = noise
         self._counts = {"train": num_train, "val": num_val, "test": num_test}
@@ -124,19 +120,19 @@ class TexturesDataModule(ImageDataModule):
         return [f"{wavelength} px" for wavelength in WAVELENGTHS]
 
     def train_samples(self) -> SampleSet[LabelledBatch]:
-        """Images to train on."""
+        """Return images to train on."""
         return self._part("train")
 
     def val_samples(self) -> SampleSet[LabelledBatch]:
-        """Images for validation."""
+        """Return images for validation."""
         return self._part("val")
 
     def test_samples(self) -> SampleSet[LabelledBatch]:
-        """Images for test."""
+        """Return images for test."""
         return self._part("test")
 
     def predict_samples(self) -> ImageFolder:
-        """Images below ``predict_dir``, as grey and of the side."""
+        """Return images below ``predict_dir``, as grey and of the side."""
         return self.predict_folder(Normalise((0.5,), (0.25,), after=Resize(self.side, self.side)), grey=True)
 
     def _part(self, split: str) -> _Textures:

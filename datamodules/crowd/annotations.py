@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.errors import DataError, abbreviated
-from datamodules.files.listing import images_in
-from datamodules.files.matlab import read_variable
+from datamodules.errors import DataError, abbreviate
+from datamodules.files.listing import list_image_names
+from datamodules.files.matlab import read_variable, unusable
 from datamodules.types import Points
 
 
@@ -59,54 +59,50 @@ def pair_files(images: Path, annotations: Path, prefix: str = "", suffix: str = 
         DataError: If there are no images, two that differ in their suffix only, or an image or annotation is without
             the other; names the files.
     """
-    names = sorted(images_in(images) if images.is_dir() else [], key=_by_number)
+    names = sorted(list_image_names(images) if images.is_dir() else [], key=_split_numbers)
     if not names:
         raise DataError(f"'{images}' is missing or holds no images. Put the published images there.")
     expected = {f"{prefix}{Path(name).stem}{suffix}.mat": name for name in names}
-    twins = sorted(set(names) - set(expected.values()), key=_by_number)
+    twins = sorted(set(names) - set(expected.values()), key=_split_numbers)
     if twins:
         raise DataError(
             f"'{images}' holds images that share their name but for the suffix, and so an annotation, with "
-            f"{abbreviated(twins)}. Remove those that are not published."
+            f"{abbreviate(twins)}. Remove those that are not published."
         )
     found = {path.name for path in annotations.glob(f"{prefix}*{suffix}.mat") if not path.name.startswith(".")}
     without = [f"{name} ({annotation})" for annotation, name in expected.items() if annotation not in found]
     if without:
         raise DataError(
-            f"'{annotations}' lacks the annotations of {len(without)} images in '{images}': {abbreviated(without)}. "
+            f"'{annotations}' lacks the annotations of {len(without)} images in '{images}': {abbreviate(without)}. "
             "Add them, or remove these images."
         )
-    others = sorted(found - expected.keys(), key=_by_number)
+    others = sorted(found - expected.keys(), key=_split_numbers)
     if others:
         raise DataError(
-            f"'{images}' lacks the images of {len(others)} annotations in '{annotations}': {abbreviated(others)}. "
+            f"'{images}' lacks the images of {len(others)} annotations in '{annotations}': {abbreviate(others)}. "
             "Add them, or remove these annotations."
         )
     return [(images / name, annotations / annotation) for annotation, name in expected.items()]
 
 
-def _by_number(name: str) -> list[str | int]:
-    """What names are sorted by so that their numbers ascend: texts and numbers in turn."""
+def _split_numbers(name: str) -> list[str | int]:
+    """Split a name into texts and numbers in turn: sorted by these, numbers in names ascend."""
     return [int(part) if position % 2 else part for position, part in enumerate(re.split(r"([0-9]+)", name))]
 
 
 def _read(path: Path, variable: str, locate: Callable[[Any], Any]) -> Points:
-    """Positions in a variable of a MATLAB file."""
+    """Read positions in a variable of a MATLAB file."""
     content = read_variable(path, variable)
     try:
         points = np.asarray(locate(content))
     except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise _no_points(path, f"its {variable} is not built as published. Replace it") from error
+        raise unusable(path, f"its {variable} is not built as published. Replace it") from error
     if points.dtype.kind not in "fiu":
-        raise _no_points(path, f"its {variable} holds no numbers. Replace it")
+        raise unusable(path, f"its {variable} holds no numbers. Replace it")
     if points.size == 0:  # no heads, in whatever shape
         return np.zeros((0, 2), np.float32)
     if points.ndim != 2 or points.shape[1] != 2:
-        raise _no_points(path, f"its points have the shape {points.shape}, not (N, 2). Replace it")
+        raise unusable(path, f"its points have the shape {points.shape}, not (N, 2). Replace it")
     if not np.isfinite(points).all():
-        raise _no_points(path, "it holds coordinates that are not finite. Correct or replace it")
+        raise unusable(path, "it holds coordinates that are not finite. Correct or replace it")
     return points.astype(np.float32)
-
-
-def _no_points(path: Path, what: str) -> DataError:
-    return DataError(f"'{path}' cannot be used: {what} by the published file.")

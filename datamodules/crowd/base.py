@@ -3,7 +3,7 @@
 import logging
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -12,13 +12,12 @@ from datamodules.batches import IMAGENET_MEAN, IMAGENET_STD
 from datamodules.crowd.density import check_kernel
 from datamodules.crowd.samples import CrowdFiles, CrowdSamples, Photographs
 from datamodules.crowd.transforms import CrowdAugmentation, CrowdAugmentationName
-from datamodules.errors import check_at_least, check_fractions, refused
-from datamodules.splits import split_indices
+from datamodules.errors import check_at_least, check_fractions, check_one_of, refuse
+from datamodules.splits import ValidateOn, split_indices
 from datamodules.transforms.pixels import EightBit, Normalise
 from datamodules.types import Indices, Pixels
 
 Split = Literal["train", "test"]
-ValidateOn = Literal["held_out", "test"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,17 +37,18 @@ class CrowdDataModule(ImageDataModule, ABC):
     with ImageNet's mean colour. Crops without heads occur.
 
     Args:
-        batch_size: Crops in a training batch, on each device.
-        num_workers: Processes that read images, for each loader.
-        predict_dir: Folder of the images to predict.
         crop_size: Height and width of the training crops, in pixels.
-        augmentation: ``standard`` or ``none``.
-        val_fraction: Share of the published training images held out for validation.
-        split_seed: What that split depends on.
-        validate_on: ``held_out``; or ``test``, then all published training images are trained on.
-        sigma: Standard deviation of the Gaussian that stands for a head, in pixels.
-        kernel_size: Height and width of its kernel, in pixels; odd.
-        coord_offset: What is subtracted from the annotated coordinates, in pixels.
+        augmentation: ``standard`` or ``none``. Default: ``standard``.
+        val_fraction: Share of the published training images held out for validation. Default: 0.1.
+        split_seed: What that split depends on. Default: 0.
+        validate_on: ``held_out``; or ``test`` to train on all training images and validate on the test images, which
+            makes the test errors of what is selected that way too small. Default: ``held_out``.
+        sigma: Standard deviation of the Gaussian that stands for a head, in pixels after any resizing. Default: 4.
+        kernel_size: Height and width of its kernel, in pixels, odd. Default: 15.
+        coord_offset: What is subtracted from the annotated coordinates, in pixels before any resizing. Default: 0.
+        batch_size: Crops in a training batch, on each device. Default: 16.
+        num_workers: Processes that read images, for each loader. Default: 2.
+        **kwargs: Those of :class:`~datamodules.base.ImageDataModule`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -56,26 +56,26 @@ class CrowdDataModule(ImageDataModule, ABC):
 
     def __init__(
         self,
-        batch_size: int,
-        num_workers: int,
-        predict_dir: str | None,
+        *,
         crop_size: int,
-        augmentation: CrowdAugmentationName,
-        val_fraction: float,
-        split_seed: int,
-        validate_on: ValidateOn,
-        sigma: float,
-        kernel_size: int,
-        coord_offset: float,
+        augmentation: CrowdAugmentationName = "standard",
+        val_fraction: float = 0.1,
+        split_seed: int = 0,
+        validate_on: ValidateOn = "held_out",
+        sigma: float = 4.0,
+        kernel_size: int = 15,
+        coord_offset: float = 0.0,
+        batch_size: int = 16,
+        num_workers: int = 2,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(batch_size, num_workers, predict_dir)
+        super().__init__(batch_size=batch_size, num_workers=num_workers, **kwargs)
         check_fractions(val_fraction=val_fraction)
         check_at_least(0, split_seed=split_seed)
         check_kernel(sigma, kernel_size)
-        if validate_on not in ("held_out", "test"):
-            raise refused("validate_on", validate_on, "held_out, test")
+        check_one_of(get_args(ValidateOn), validate_on=validate_on)
         if not np.isfinite(coord_offset):
-            raise refused("coord_offset", coord_offset, "a number of pixels, such as 0 or 1")
+            refuse("coord_offset", coord_offset, "a finite number of pixels, such as 0 or 1")
         self.validate_on = validate_on
         self.coord_offset = coord_offset
         self._kernel = sigma, kernel_size
@@ -97,17 +97,17 @@ class CrowdDataModule(ImageDataModule, ABC):
             DataError: If files are missing or damaged.
         """
 
-    def prepared(self, image: Pixels) -> Pixels:
-        """An image to predict as the data set's own are prepared: as it is, but for what a subclass does to them."""
+    def prepare(self, image: Pixels) -> Pixels:
+        """Prepare an image to predict as the data set's own; as it is, but for what a subclass does."""
         return image
 
     def train_samples(self) -> CrowdSamples:
-        """Random crops of the published training images but for those held out."""
+        """Return random crops of the published training images but for those held out."""
         indices = np.arange(len(self.train_files.paths)) if self.validate_on == "test" else self._held_out["train"]
         return CrowdSamples(self.train_files, indices, *self._kernel, self._augmentation)
 
     def val_samples(self) -> CrowdSamples:
-        """Published training images that are held out, or with ``validate_on: test`` the test images; whole."""
+        """Return published training images that are held out, or with ``validate_on: test`` the test images; whole."""
         if self.validate_on == "test":
             _log.warning(
                 "validate_on='test': validation takes the test images, so what is selected by it is selected on the "
@@ -117,12 +117,12 @@ class CrowdDataModule(ImageDataModule, ABC):
         return CrowdSamples(self.train_files, self._held_out["val"], *self._kernel)
 
     def test_samples(self) -> CrowdSamples:
-        """Published test images, whole."""
+        """Return published test images, whole."""
         return CrowdSamples(self.test_files, np.arange(len(self.test_files.paths)), *self._kernel)
 
     def predict_samples(self) -> Photographs:
-        """Images below ``predict_dir``, whole."""
-        transform = Normalise(IMAGENET_MEAN, IMAGENET_STD, after=self.prepared)
+        """Return images below ``predict_dir``, whole."""
+        transform = Normalise(IMAGENET_MEAN, IMAGENET_STD, after=self.prepare)
         return Photographs(self.predict_folder(EightBit()), transform)
 
     @property

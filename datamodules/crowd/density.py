@@ -1,15 +1,15 @@
 """Density maps: a Gaussian at each head, whose sum over an image is the number of heads."""
 
-import cv2  # albumentations brings it
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.errors import check_at_least, refused
+from datamodules.errors import check_at_least, refuse
 from datamodules.types import Points
 
 
 def check_kernel(sigma: float, kernel_size: int) -> None:
-    """Refuse a Gaussian that :func:`density_map` cannot draw.
+    """Refuse a Gaussian that :func:`make_density_map` cannot draw.
 
     Args:
         sigma: Its standard deviation, in pixels.
@@ -19,13 +19,13 @@ def check_kernel(sigma: float, kernel_size: int) -> None:
         ValueError: If ``sigma`` is not positive, or ``kernel_size`` not odd and positive.
     """
     if not 0 < sigma < np.inf:
-        raise refused("sigma", sigma, "sigma > 0")
+        refuse("sigma", sigma, "above 0 and finite")
     check_at_least(1, kernel_size=kernel_size)
     if kernel_size % 2 == 0:
-        raise refused("kernel_size", kernel_size, "odd numbers, so that a kernel has a pixel at its centre")
+        refuse("kernel_size", kernel_size, "odd, so that a kernel has a pixel at its centre")
 
 
-def density_map(
+def make_density_map(
     points: Points, height: int, width: int, sigma: float = 4.0, kernel_size: int = 15
 ) -> npt.NDArray[np.float32]:
     """Draw a Gaussian of fixed size at each head.
@@ -51,17 +51,17 @@ def density_map(
     column, row = np.rint(np.clip(points, 0, (width - 1, height - 1))).astype(np.intp).T
     kernel = cv2.getGaussianKernel(kernel_size, sigma).ravel().astype(np.float64, copy=False)
     # A head weighs more the less of its Gaussian is within the image; then one separable filter draws all of them.
-    weights = 1 / (_mass_within(row, height, kernel) * _mass_within(column, width, kernel))
+    weights = 1 / (_measure_mass_within(row, height, kernel) * _measure_mass_within(column, width, kernel))
     heads = np.zeros((height, width), np.float32)
     np.add.at(heads, (row, column), weights.astype(np.float32))
     density = cv2.sepFilter2D(heads, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
     return density.astype(np.float32, copy=False)
 
 
-def _mass_within(
+def _measure_mass_within(
     position: npt.NDArray[np.intp], length: int, kernel: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """What of a kernel that is centred at each position lies from 0 to ``length − 1``."""
+    """Measure what of a kernel that is centred at each position lies from 0 to ``length − 1``."""
     reach = len(kernel) // 2
     up_to = np.concatenate([np.zeros(1), np.cumsum(kernel)])
     mass: npt.NDArray[np.float64] = (

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from datamodules.crowd.samples import CrowdFiles, read_stored
-from datamodules.errors import refused
+from datamodules.errors import check_one_of
 from datamodules.files.conversion import Conversion, convert
 from datamodules.transforms.crops import resize_bilinear
 from datamodules.types import Points
@@ -15,8 +15,8 @@ from datamodules.types import Points
 ResizeRule = Literal["short_512_2048", "fit_1024", "long_1536", "none"]
 
 
-def resized_size(height: int, width: int, rule: ResizeRule) -> tuple[int, int]:
-    """Size of an image after resizing; its aspect is kept, to the nearest pixel.
+def compute_resized_size(height: int, width: int, rule: ResizeRule) -> tuple[int, int]:
+    """Compute the size of an image after resizing; its aspect is kept, to the nearest pixel.
 
     Args:
         height: Height of the image, in pixels.
@@ -37,8 +37,7 @@ def resized_size(height: int, width: int, rule: ResizeRule) -> tuple[int, int]:
         "long_1536": min(1536 / long, 1),
         "none": 1,
     }
-    if rule not in factors:
-        raise refused("resize", rule, ", ".join(get_args(ResizeRule)))
+    check_one_of(get_args(ResizeRule), resize=rule)
     return max(1, round(height * factors[rule])), max(1, round(width * factors[rule]))
 
 
@@ -49,7 +48,7 @@ def resize_files(files: CrowdFiles, rule: ResizeRule, folder: Path) -> CrowdFile
 
     Args:
         files: The images as published.
-        rule: See :func:`resized_size`.
+        rule: See :func:`compute_resized_size`.
         folder: Where resized images are kept; of this split and rule alone.
 
     Returns:
@@ -61,7 +60,7 @@ def resize_files(files: CrowdFiles, rule: ResizeRule, folder: Path) -> CrowdFile
     result = CrowdFiles([], [], [], files.ids)
     steps, sizes = [], {}
     for path, before, points in zip(files.paths, files.sizes, files.points, strict=True):
-        after = resized_size(*before, rule)
+        after = compute_resized_size(*before, rule)
         result.sizes.append(after)
         if after == before:
             result.paths.append(path)
@@ -71,7 +70,7 @@ def resize_files(files: CrowdFiles, rule: ResizeRule, folder: Path) -> CrowdFile
         steps.append(step)
         sizes[step] = after
         result.paths.append(folder / step.targets[0])
-        result.points.append(_scaled(points, before, after))
+        result.points.append(_scale_points(points, before, after))
 
     def write(step: Conversion, targets: list[Path]) -> None:
         image = resize_bilinear(read_stored(step.sources[0]), *sizes[step])
@@ -81,7 +80,7 @@ def resize_files(files: CrowdFiles, rule: ResizeRule, folder: Path) -> CrowdFile
     return result
 
 
-def _scaled(points: Points, before: tuple[int, int], after: tuple[int, int]) -> Points:
-    """Positions in the pixels of an image whose size has changed, where a pixel's position is that of its centre."""
+def _scale_points(points: Points, before: tuple[int, int], after: tuple[int, int]) -> Points:
+    """Scale positions with an image whose size changes, where a pixel's position is that of its centre."""
     factors = np.divide(after[::-1], before[::-1], dtype=np.float32)
     return ((points + 0.5) * factors - 0.5).clip(0, np.array(after[::-1], np.float32) - 1)

@@ -12,10 +12,10 @@ from PIL import ExifTags, Image
 from torch import Tensor
 
 from datamodules.batches import IMAGENET_MEAN, IMAGENET_STD, CrowdBatch, PhotographBatch
-from datamodules.crowd.density import density_map
-from datamodules.files.progress import progress
-from datamodules.files.readers import decode_image, read_content, stored_size
-from datamodules.samples import ImageFolder, SampleSet, alone
+from datamodules.crowd.density import make_density_map
+from datamodules.files.progress import show_progress
+from datamodules.files.readers import decode_image, read_content, read_stored_size
+from datamodules.samples import ImageFolder, SampleSet, batch_of_one
 from datamodules.transforms.pixels import Normalise
 from datamodules.types import Indices, Pixels, Points
 
@@ -58,8 +58,8 @@ def read_crowd(
     files = CrowdFiles([], [], [], [])
     moved = 0
     place = pairs[0][0].parent
-    for image, annotation in progress(pairs, f"Reading the annotations of '{place}'", "images"):
-        height, width = stored_size(image)
+    for image, annotation in show_progress(pairs, f"Reading the annotations of '{place}'", "images"):
+        height, width = read_stored_size(image)
         points = read(annotation) - np.float32(coord_offset)
         inside = points.clip(0, np.array((width - 1, height - 1), np.float32))
         moved += int((inside != points).any(1).sum())
@@ -121,11 +121,11 @@ class CrowdSamples(SampleSet[CrowdBatch]):
         self._normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD)
 
     def __len__(self) -> int:
-        """Number of photographs in this part."""
+        """Count the photographs in this part."""
         return len(self._indices)
 
     def __getitem__(self, index: int) -> CrowdBatch:
-        """The photograph at a position of this part, or a crop of it, as a batch of one.
+        """Return the photograph at a position of this part, or a crop of it, as a batch of one.
 
         Raises:
             DataError: If it cannot be read; names the file.
@@ -134,9 +134,9 @@ class CrowdSamples(SampleSet[CrowdBatch]):
         pixels, points = read_stored(self._files.paths[source]), self._files.points[source]
         if self._augmentation is not None:
             pixels, points = self._augmentation(pixels, points)
-        density = density_map(points, pixels.shape[0], pixels.shape[1], self._sigma, self._kernel_size)
+        density = make_density_map(points, pixels.shape[0], pixels.shape[1], self._sigma, self._kernel_size)
         return CrowdBatch(
-            image=alone(self._normalise(pixels)),
+            image=batch_of_one(self._normalise(pixels)),
             density=torch.from_numpy(density)[None, None],
             num_heads=torch.tensor([len(points)]),
             points=[torch.tensor(points)],  # a copy: these stay as they are whatever is done with a batch
@@ -157,11 +157,11 @@ class Photographs(SampleSet[PhotographBatch]):
         self._transform = transform
 
     def __len__(self) -> int:
-        """Number of photographs."""
+        """Count the photographs."""
         return len(self._images)
 
     def __getitem__(self, index: int) -> PhotographBatch:
-        """One photograph, as a batch of one."""
+        """Return one photograph, as a batch of one."""
         image, name = self._images[index]
         size = torch.tensor([image.shape[2:]])
-        return PhotographBatch(alone(self._transform(image[0].permute(1, 2, 0).numpy())), size, name)
+        return PhotographBatch(batch_of_one(self._transform(image[0].permute(1, 2, 0).numpy())), size, name)

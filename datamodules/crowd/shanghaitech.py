@@ -1,14 +1,13 @@
 """ShanghaiTech: photographs of crowds with the positions of heads, dense (part A) and sparse (part B)."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from datamodules.crowd.annotations import pair_files, read_image_info
-from datamodules.crowd.base import CrowdDataModule, Split, ValidateOn
+from datamodules.crowd.base import CrowdDataModule, Split
 from datamodules.crowd.samples import CrowdFiles, read_crowd
-from datamodules.crowd.transforms import CrowdAugmentationName
-from datamodules.errors import DataError, refused
-from datamodules.files.listing import existing_folder
+from datamodules.errors import DataError, check_one_of
+from datamodules.files.listing import require_folder
 
 Part = Literal["A", "B"]
 
@@ -46,18 +45,8 @@ class ShanghaiTechDataModule(CrowdDataModule):
     Args:
         data_dir: Folder that holds ``part_A`` and ``part_B``. Default: ``"data/shanghaitech"``.
         part: ``A`` or ``B``. Default: ``A``.
-        batch_size: Crops in a training batch, on each device. Default: 16.
-        num_workers: Processes that read images, for each loader. Default: 2.
-        predict_dir: Folder of the images to predict. Default: none.
         crop_size: Height and width of the training crops, in pixels. Default: 256 for part A, 512 for part B.
-        augmentation: ``standard`` or ``none``. Default: ``standard``.
-        val_fraction: Share of the training images held out for validation. Default: 0.1.
-        split_seed: What that split depends on. Default: 0.
-        validate_on: ``held_out``; or ``test`` to train on all training images and validate on the test images, which
-            makes the test errors of what is selected that way too small. Default: ``held_out``.
-        sigma: Standard deviation of the Gaussian that stands for a head, in pixels. Default: 4.
-        kernel_size: Height and width of its kernel, in pixels, odd. Default: 15.
-        coord_offset: What is subtracted from the annotated coordinates, in pixels. Default: 0.
+        **kwargs: Those of :class:`~datamodules.crowd.base.CrowdDataModule`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -69,33 +58,12 @@ class ShanghaiTechDataModule(CrowdDataModule):
         self,
         data_dir: str = "data/shanghaitech",
         part: Part = "A",
-        batch_size: int = 16,
-        num_workers: int = 2,
-        predict_dir: str | None = None,
+        *,
         crop_size: int | None = None,
-        augmentation: CrowdAugmentationName = "standard",
-        val_fraction: float = 0.1,
-        split_seed: int = 0,
-        validate_on: ValidateOn = "held_out",
-        sigma: float = 4.0,
-        kernel_size: int = 15,
-        coord_offset: float = 0.0,
+        **kwargs: Any,
     ) -> None:
-        if part not in _CROP_SIZES:
-            raise refused("part", part, "A, B")
-        super().__init__(
-            batch_size,
-            num_workers,
-            predict_dir,
-            _CROP_SIZES[part] if crop_size is None else crop_size,
-            augmentation,
-            val_fraction,
-            split_seed,
-            validate_on,
-            sigma,
-            kernel_size,
-            coord_offset,
-        )
+        check_one_of(tuple(_CROP_SIZES), part=part)
+        super().__init__(crop_size=_CROP_SIZES[part] if crop_size is None else crop_size, **kwargs)
         self.data_dir = data_dir
         self.part = part
 
@@ -103,13 +71,13 @@ class ShanghaiTechDataModule(CrowdDataModule):
         """Find the published training or test images and read their annotations."""
         part = self._part_folder()
         folder = part / f"{split}_data"
-        pairs = pair_files(folder / "images", _annotations_folder(folder), prefix="GT_")
+        pairs = pair_files(folder / "images", _find_annotations(folder), prefix="GT_")
         return read_crowd(pairs, read_image_info, self.coord_offset, part)
 
     def _part_folder(self) -> Path:
         names = f"part_{self.part}", f"part_{self.part}_final"
         remedy = f"Name the folder that holds {names[0]}/ or {names[1]}/: --data.init_args.data_dir=FOLDER."
-        root = existing_folder(self.data_dir, "data_dir", remedy)
+        root = require_folder(self.data_dir, "data_dir", remedy)
         if root.resolve().name in names:
             return root
         for folder in (above / name for above in (root, root / "ShanghaiTech") for name in names):
@@ -118,8 +86,8 @@ class ShanghaiTechDataModule(CrowdDataModule):
         raise DataError(f"data_dir='{self.data_dir}' has no folder '{names[0]}' or '{names[1]}'. {remedy}")
 
 
-def _annotations_folder(folder: Path) -> Path:
-    """The published annotations' folder; beside it some keep files of their own under the other name."""
+def _find_annotations(folder: Path) -> Path:
+    """Find the published annotations' folder; beside it some keep files of their own under the other name."""
     found = [path for path in (folder / "ground-truth", folder / "ground_truth") if path.is_dir()]
     if not found:
         raise DataError(

@@ -1,16 +1,16 @@
 """A synthetic crowd: drawn scenes in the layout of ShanghaiTech, which need no download."""
 
 from pathlib import Path
+from typing import Any
 
-import cv2  # albumentations brings it
+import cv2
 import numpy as np
 from scipy.io import savemat
 
-from datamodules.crowd.base import Split, ValidateOn
+from datamodules.crowd.base import Split
 from datamodules.crowd.drawing.scenes import Scene, check_scene, render_scene
 from datamodules.crowd.samples import CrowdFiles
 from datamodules.crowd.shanghaitech import ShanghaiTechDataModule
-from datamodules.crowd.transforms import CrowdAugmentationName
 from datamodules.errors import check_at_least
 from datamodules.files.conversion import Conversion, convert
 
@@ -42,17 +42,8 @@ class SyntheticCrowdDataModule(ShanghaiTechDataModule):
         width: Of the images in pixels, from 64. Default: 512.
         max_heads: People in the largest crowds, 1 to 2000. Default: 2000.
         scene_seed: What the scenes depend on. Default: 0.
-        batch_size: Crops in a training batch, on each device. Default: 16.
-        num_workers: Processes that read images, for each loader. Default: 2.
-        predict_dir: Folder of the images to predict. Default: none.
         crop_size: Height and width of the training crops, in pixels. Default: 256.
-        augmentation: ``standard`` or ``none``. Default: ``standard``.
-        val_fraction: Share of the training images held out for validation. Default: 0.1.
-        split_seed: What that split depends on. Default: 0.
-        validate_on: ``held_out``; or ``test`` to train on all training images and validate on the test images.
-            Default: ``held_out``.
-        sigma: Standard deviation of the Gaussian that stands for a head, in pixels. Default: 4.
-        kernel_size: Height and width of its kernel, in pixels, odd. Default: 15.
+        **kwargs: Those of :class:`~datamodules.crowd.base.CrowdDataModule`, but for ``coord_offset``.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -62,22 +53,15 @@ class SyntheticCrowdDataModule(ShanghaiTechDataModule):
     def __init__(
         self,
         data_dir: str = "data/synthetic_crowd",
+        *,
         num_train: int = 300,
         num_test: int = 100,
         height: int = 384,
         width: int = 512,
         max_heads: int = 2000,
         scene_seed: int = 0,
-        batch_size: int = 16,
-        num_workers: int = 2,
-        predict_dir: str | None = None,
         crop_size: int = 256,
-        augmentation: CrowdAugmentationName = "standard",
-        val_fraction: float = 0.1,
-        split_seed: int = 0,
-        validate_on: ValidateOn = "held_out",
-        sigma: float = 4.0,
-        kernel_size: int = 15,
+        **kwargs: Any,
     ) -> None:
         check_at_least(1, num_train=num_train, num_test=num_test)
         check_scene(height, width, max_heads)
@@ -86,16 +70,9 @@ class SyntheticCrowdDataModule(ShanghaiTechDataModule):
         super().__init__(
             data_dir=str(Path(data_dir) / f"{settings}_edition{_EDITION}"),
             part="A",
-            batch_size=batch_size,
-            num_workers=num_workers,
-            predict_dir=predict_dir,
             crop_size=crop_size,
-            augmentation=augmentation,
-            val_fraction=val_fraction,
-            split_seed=split_seed,
-            validate_on=validate_on,
-            sigma=sigma,
-            kernel_size=kernel_size,
+            coord_offset=0,  # the first pixel's, as drawn
+            **kwargs,
         )
         self._counts = {"train": num_train, "test": num_test}
         self._scene_seed = scene_seed
@@ -117,7 +94,7 @@ class SyntheticCrowdDataModule(ShanghaiTechDataModule):
         if self.trainer is not None and self.trainer.state.fn == "predict":
             return
         steps = {
-            Conversion(sources=(), targets=_targets(split, number)): (self._scene_seed, part, number)
+            Conversion(sources=(), targets=_name_targets(split, number)): (self._scene_seed, part, number)
             for part, (split, count) in enumerate(self._counts.items())
             for number in range(1, count + 1)
         }
@@ -128,8 +105,8 @@ class SyntheticCrowdDataModule(ShanghaiTechDataModule):
         convert(list(steps), write, Path(self.data_dir).expanduser(), "data_dir")
 
 
-def _targets(split: str, number: int) -> tuple[str, str]:
-    """Paths of an image and its annotation, as published."""
+def _name_targets(split: str, number: int) -> tuple[str, str]:
+    """Name an image and its annotation by their paths as published."""
     folder, name = f"part_A_final/{split}_data", f"IMG_{number}"
     return f"{folder}/images/{name}.jpg", f"{folder}/ground_truth/GT_{name}.mat"
 

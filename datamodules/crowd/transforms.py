@@ -1,12 +1,12 @@
 """Photographs and the points in them changed at random, so that points and pixels move alike."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 
 from datamodules.batches import IMAGENET_MEAN
-from datamodules.errors import check_at_least, refused
+from datamodules.errors import check_at_least, check_one_of
 from datamodules.transforms.augmentation import flip_and_recolour
 from datamodules.transforms.crops import resize_bilinear
 from datamodules.types import Pixels, Points
@@ -32,8 +32,7 @@ class CrowdAugmentation:
     """
 
     def __init__(self, crop_size: int, augmentation: CrowdAugmentationName = "standard") -> None:
-        if augmentation not in ("standard", "none"):
-            raise refused("augmentation", augmentation, "standard, none")
+        check_one_of(get_args(CrowdAugmentationName), augmentation=augmentation)
         standard = augmentation == "standard"
         self._crop = ScaledCrop(crop_size, _SCALE if standard else (1, 1))
         self._change = flip_and_recolour() if standard else None
@@ -50,7 +49,7 @@ class CrowdAugmentation:
         """
         crop, inside = self._crop(image, points)
         if self._change is not None:
-            crop, inside = self._change.with_points(crop, inside)
+            crop, inside = self._change.change_with_points(crop, inside)
         # Half a pixel beyond the outermost centres is still in these pixels.
         return crop, inside.clip(0, crop.shape[0] - 1)
 

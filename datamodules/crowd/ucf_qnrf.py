@@ -1,13 +1,13 @@
 """UCF-QNRF: large photographs of dense crowds with the positions of heads."""
 
 from pathlib import Path
+from typing import Any
 
 from datamodules.crowd.annotations import pair_files, read_ann_points
-from datamodules.crowd.base import CrowdDataModule, Split, ValidateOn
-from datamodules.crowd.resizing import ResizeRule, resize_files, resized_size
+from datamodules.crowd.base import CrowdDataModule, Split
+from datamodules.crowd.resizing import ResizeRule, compute_resized_size, resize_files
 from datamodules.crowd.samples import CrowdFiles, read_crowd
-from datamodules.crowd.transforms import CrowdAugmentationName
-from datamodules.files.listing import existing_folder
+from datamodules.files.listing import require_folder
 from datamodules.transforms.crops import resize_bilinear
 from datamodules.types import Pixels
 
@@ -47,18 +47,8 @@ class UCFQNRFDataModule(CrowdDataModule):
         data_dir: Folder that holds ``Train`` and ``Test``. Default: ``"data/ucf_qnrf"``.
         resize: ``short_512_2048``, ``fit_1024``, ``long_1536`` or ``none``. Default: ``short_512_2048``.
         cache_dir: Folder in which resized images are kept, in a folder for each rule. Default: ``data_dir``.
-        batch_size: Crops in a training batch, on each device. Default: 16.
-        num_workers: Processes that read images, for each loader. Default: 2.
-        predict_dir: Folder of the images to predict. Default: none.
         crop_size: Height and width of the training crops, in pixels. Default: 512.
-        augmentation: ``standard`` or ``none``. Default: ``standard``.
-        val_fraction: Share of the training images held out for validation. Default: 0.1.
-        split_seed: What that split depends on. Default: 0.
-        validate_on: ``held_out``; or ``test`` to train on all training images and validate on the test images, which
-            makes the test errors of what is selected that way too small. Default: ``held_out``.
-        sigma: Standard deviation of the Gaussian that stands for a head, in pixels after resizing. Default: 4.
-        kernel_size: Height and width of its kernel, in pixels, odd. Default: 15.
-        coord_offset: What is subtracted from the annotated coordinates, in pixels before resizing. Default: 0.
+        **kwargs: Those of :class:`~datamodules.crowd.base.CrowdDataModule`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -69,34 +59,14 @@ class UCFQNRFDataModule(CrowdDataModule):
     def __init__(
         self,
         data_dir: str = "data/ucf_qnrf",
+        *,
         resize: ResizeRule = "short_512_2048",
         cache_dir: str | None = None,
-        batch_size: int = 16,
-        num_workers: int = 2,
-        predict_dir: str | None = None,
         crop_size: int = 512,
-        augmentation: CrowdAugmentationName = "standard",
-        val_fraction: float = 0.1,
-        split_seed: int = 0,
-        validate_on: ValidateOn = "held_out",
-        sigma: float = 4.0,
-        kernel_size: int = 15,
-        coord_offset: float = 0.0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            batch_size,
-            num_workers,
-            predict_dir,
-            crop_size,
-            augmentation,
-            val_fraction,
-            split_seed,
-            validate_on,
-            sigma,
-            kernel_size,
-            coord_offset,
-        )
-        resized_size(1, 1, resize)  # refuses another rule
+        super().__init__(crop_size=crop_size, **kwargs)
+        compute_resized_size(1, 1, resize)  # refuses another rule
         self.data_dir = data_dir
         self.resize = resize
         self.cache_dir = cache_dir
@@ -123,12 +93,12 @@ class UCFQNRFDataModule(CrowdDataModule):
         cache = root if self.cache_dir is None else Path(self.cache_dir).expanduser()
         return resize_files(files, self.resize, cache / f"resized_{self.resize}" / _FOLDERS[split])
 
-    def prepared(self, image: Pixels) -> Pixels:
-        """An image to predict, resized by the rule."""
-        return resize_bilinear(image, *resized_size(image.shape[0], image.shape[1], self.resize))
+    def prepare(self, image: Pixels) -> Pixels:
+        """Resize an image to predict by the rule."""
+        return resize_bilinear(image, *compute_resized_size(image.shape[0], image.shape[1], self.resize))
 
     def _published_folder(self) -> Path:
         remedy = "Name the folder that holds Train/ and Test/: --data.init_args.data_dir=FOLDER."
-        root = existing_folder(self.data_dir, "data_dir", remedy)
+        root = require_folder(self.data_dir, "data_dir", remedy)
         nested = root / "UCF-QNRF_ECCV18"
         return nested if nested.is_dir() else root

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock  # torch brings it
+from filelock import FileLock
 
 from datamodules.errors import DataError
-from datamodules.files.progress import progress
+from datamodules.files.progress import show_progress
 
 _RECORD = "conversion.jsonl"
 _log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def convert(
             unfinished = _unfinished(steps, folder)
             if unfinished:
                 _log.info("Converting %d of %d into '%s'", len(unfinished), len(steps), folder)
-            for step in progress(unfinished, f"Converting into '{folder}'", "steps"):
+            for step in show_progress(unfinished, f"Converting into '{folder}'", "steps"):
                 _make(step, write, folder)
     except OSError as error:
         raise DataError(
@@ -118,7 +118,7 @@ def _unfinished(steps: Sequence[Conversion], folder: Path) -> list[Conversion]:
 
 
 def _records(path: Path) -> Iterable[dict[str, Any]]:
-    """What the file of records holds, but for lines that were interrupted."""
+    """Read the file of records, but for lines that were interrupted."""
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
         try:
             yield json.loads(line)
@@ -131,7 +131,7 @@ def _size(path: Path) -> int | None:
 
 
 def _stamps(step: Conversion) -> list[list[int]]:
-    """Size and time of change of each source.
+    """Look up size and time of change of each source.
 
     Raises:
         DataError: If one is not there any more.

@@ -12,7 +12,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _log = logging.getLogger(__name__)
 
 
-def existing_folder(folder: str | Path, argument: str, remedy: str) -> Path:
+def require_folder(folder: str | Path, argument: str, remedy: str) -> Path:
     """Make sure that a folder which the user named is there.
 
     Args:
@@ -33,8 +33,8 @@ def existing_folder(folder: str | Path, argument: str, remedy: str) -> Path:
     return path
 
 
-def images_in(folder: Path) -> list[str]:
-    """Names of the image files in a folder by their suffix, sorted, but for hidden ones; no file is looked at."""
+def list_image_names(folder: Path) -> list[str]:
+    """List the image files in a folder by their suffix, sorted, but for hidden ones; no file is looked at."""
     return sorted(
         name for name in os.listdir(folder) if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
     )
@@ -56,7 +56,7 @@ def list_images(folder: str | Path, argument: str) -> list[Path]:
         DataError: If the folder is missing, is a file, or holds no image.
     """
     suffixes = " ".join(IMAGE_SUFFIXES)
-    root = existing_folder(folder, argument, f"Name a folder that holds images ({suffixes}).")
+    root = require_folder(folder, argument, f"Name a folder that holds images ({suffixes}).")
     files = [path for path in root.rglob("*") if path.is_file()]
     images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")]
     if not images:

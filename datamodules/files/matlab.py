@@ -25,17 +25,26 @@ def read_variable(path: Path, variable: str) -> Any:
     try:
         file = BytesIO(path.read_bytes())
     except OSError as error:
-        raise _unusable(path, f"{error.strerror}. Replace it") from error
+        raise unusable(path, f"{error.strerror}. Replace it") from error
     try:
         content = loadmat(file, variable_names=[variable])  # type: ignore[arg-type]  # any file will do
     except NotImplementedError as error:
-        raise _unusable(path, "it is of MATLAB's version 7.3 (HDF5). Save it with '-v7', or replace it") from error
+        raise unusable(path, "it is of MATLAB's version 7.3 (HDF5). Save it with '-v7', or replace it") from error
     except Exception as error:  # a damaged file may raise any of them
-        raise _unusable(path, f"it is damaged ({error}). Replace it") from error
+        raise unusable(path, f"it is damaged ({error}). Replace it") from error
     if variable not in content:
-        raise _unusable(path, f"it holds no variable {variable}. Replace it")
+        raise unusable(path, f"it holds no variable {variable}. Replace it")
     return content[variable]
 
 
-def _unusable(path: Path, what: str) -> DataError:
+def unusable(path: Path, what: str) -> DataError:
+    """Make the error for a file that is not as published.
+
+    Args:
+        path: The file.
+        what: What is wrong with it, and then what to do, ``Replace it`` or the like.
+
+    Returns:
+        The error, to be raised.
+    """
     return DataError(f"'{path}' cannot be used: {what} by the published file.")

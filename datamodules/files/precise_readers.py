@@ -4,12 +4,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2  # albumentations brings it
+import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
-from datamodules.files.readers import BAD_IMAGE, decode_image, deep_values, read_content, unreadable
+from datamodules.files.readers import BAD_IMAGE, decode_image, read_content, read_deep_values, unreadable
 from datamodules.types import DeepPixels, Pixels
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -51,7 +51,7 @@ def read_precise(path: str | Path) -> PreciseImage:
     try:
         with Image.open(BytesIO(content)) as file:
             if file.mode.startswith("I"):
-                values = deep_values(ImageOps.exif_transpose(file))
+                values = read_deep_values(ImageOps.exif_transpose(file))
                 return PreciseImage(np.stack([values] * 3, -1), grey=True)
             grey = _is_grey(file, content)
             deep = _is_deep(file, content)
@@ -70,7 +70,7 @@ def _is_grey(file: Image.Image, content: bytes) -> bool:
 
 
 def _is_deep(file: Image.Image, content: bytes) -> bool:
-    """Whether an image of several channels has 16 bits in each, of which Pillow would drop 8."""
+    """Tell whether an image of several channels has 16 bits in each, of which Pillow would drop 8."""
     if isinstance(file, TiffImageFile):
         return file.mode != "CMYK" and file.tag_v2.get(BITSPERSAMPLE, (1,))[0] == 16
     return content.startswith(_PNG) and content[_PNG_DEPTH] == 16

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from lightning.pytorch.utilities import rank_zero_only
-from tqdm import tqdm  # type: ignore[import-untyped]  # lightning brings it
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 Thing = TypeVar("Thing")
 
 
-def progress(things: Iterable[Thing], what: str, unit: str) -> Iterable[Thing]:
+def show_progress(things: Iterable[Thing], what: str, unit: str) -> Iterable[Thing]:
     """Show progress in the terminal, on one process only, if it takes more than a while.
 
     Args:

@@ -4,7 +4,7 @@ import struct
 from io import BytesIO
 from pathlib import Path
 
-import cv2  # albumentations brings it
+import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -81,8 +81,8 @@ def decode_image(content: bytes, name: str | Path, grey: bool = False) -> Pixels
     return pixels[..., None] if grey else pixels
 
 
-def stored_size(path: str | Path) -> tuple[int, int]:
-    """Height and width of an image as it is stored, in pixels; reads the beginning of the file alone.
+def read_stored_size(path: str | Path) -> tuple[int, int]:
+    """Read height and width of an image as it is stored, in pixels, from the beginning of the file alone.
 
     Args:
         path: The file.
@@ -101,15 +101,15 @@ def stored_size(path: str | Path) -> tuple[int, int]:
 
 
 def _decode_jpeg(content: bytes) -> Pixels | None:
-    """RGB pixels of a JPEG file, the same as Pillow's in two thirds of its time; None where Pillow must decide."""
-    if _components(content) not in (1, 3):
+    """Decode a JPEG file to RGB, the same as Pillow's in two thirds of its time; None where Pillow must decide."""
+    if _count_components(content) not in (1, 3):
         return None  # CMYK, which OpenCV rounds otherwise
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)  # applies EXIF
     return None if pixels is None else pixels.astype(np.uint8, copy=False)
 
 
-def _components(content: bytes) -> int:
-    """Number of channels in a JPEG file's frame header, 0 if there is none."""
+def _count_components(content: bytes) -> int:
+    """Count the channels in a JPEG file's frame header, 0 if there is none."""
     position = 2
     while position + 9 < len(content):
         marker = content[position + 1]
@@ -125,11 +125,11 @@ def _eight_bit(image: Image.Image) -> Image.Image:
         raise ValueError("it holds floating point numbers, whose range is not known")
     if not image.mode.startswith("I"):
         return image
-    return Image.fromarray((deep_values(image) // 256).astype(np.uint8))
+    return Image.fromarray((read_deep_values(image) // 256).astype(np.uint8))
 
 
-def deep_values(image: Image.Image) -> npt.NDArray[np.uint16]:
-    """Values of an image of one channel of more than 8 bits, one of Pillow's modes whose name begins with I.
+def read_deep_values(image: Image.Image) -> npt.NDArray[np.uint16]:
+    """Read an image of one channel of more than 8 bits, one of Pillow's modes whose name begins with I.
 
     Args:
         image: The image.
@@ -147,7 +147,7 @@ def deep_values(image: Image.Image) -> npt.NDArray[np.uint16]:
 
 
 def unreadable(name: str | Path, error: BaseException, empty: bool = False) -> DataError:
-    """Error for a file that is no image, with what is wrong with it.
+    """Make the error for a file that is no image, with what is wrong with it.
 
     Args:
         name: The file.

@@ -4,19 +4,17 @@ import logging
 from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, get_args
 
 from datamodules.base import ImageDataModule
 from datamodules.batches import DegradedBatch, RestorationBatch
-from datamodules.errors import check_at_least, check_fractions, refused
+from datamodules.errors import check_at_least, check_fractions, check_one_of
 from datamodules.restoration.image_pairs import ImagePair, MemoryMaps, check_sizes, convert_pairs, read_pair
 from datamodules.restoration.samples import DegradedImages, RandomPatches
 from datamodules.samples import SampleSet
-from datamodules.splits import split_indices
+from datamodules.splits import ValidateOn, split_indices
 from datamodules.transforms.pixels import EightBit
 from datamodules.types import Pixels
-
-ValidateOn = Literal["held_out", "test"]
 
 _log = logging.getLogger(__name__)
 
@@ -30,16 +28,16 @@ class RestorationDataModule(ImageDataModule, ABC):
 
     Args:
         data_dir: Folder of the data.
-        batch_size: Patches in a training batch, on each device.
-        num_workers: Processes that read images, for each loader.
-        predict_dir: Folder of the images to predict.
         patch_size: Height and width of the training patches, in pixels.
         patches_per_image: Random patches of each training image in an epoch.
-        augment: Turn and mirror the training patches.
-        val_fraction: Share of the published training scenes held out for validation.
-        split_seed: What that split depends on.
-        validate_on: ``held_out``; or ``test``, then all published training images are trained on.
-        cache_dir: Folder for the converted images.
+        augment: Turn and mirror the training patches. Default: true.
+        val_fraction: Share of the published training scenes held out for validation. Default: 0.1.
+        split_seed: What that split depends on. Default: 0.
+        validate_on: ``held_out``; or ``test`` to train on all published training images and validate on what test
+            takes. Default: ``held_out``.
+        cache_dir: Folder for the converted files. Default: ``converted`` in ``data_dir``.
+        num_workers: Processes that read images, for each loader. Default: 2.
+        **kwargs: Those of :class:`~datamodules.base.ImageDataModule`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -48,23 +46,22 @@ class RestorationDataModule(ImageDataModule, ABC):
     def __init__(
         self,
         data_dir: str,
-        batch_size: int,
-        num_workers: int,
-        predict_dir: str | None,
+        *,
         patch_size: int,
         patches_per_image: int,
-        augment: bool,
-        val_fraction: float,
-        split_seed: int,
-        validate_on: ValidateOn,
-        cache_dir: str | None,
+        augment: bool = True,
+        val_fraction: float = 0.1,
+        split_seed: int = 0,
+        validate_on: ValidateOn = "held_out",
+        cache_dir: str | None = None,
+        num_workers: int = 2,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(batch_size, num_workers, predict_dir)
+        super().__init__(num_workers=num_workers, **kwargs)
         check_at_least(1, patch_size=patch_size, patches_per_image=patches_per_image)
         check_at_least(0, split_seed=split_seed)
         check_fractions(val_fraction=val_fraction)
-        if validate_on not in ("held_out", "test"):
-            raise refused("validate_on", validate_on, "held_out, test")
+        check_one_of(get_args(ValidateOn), validate_on=validate_on)
         self.data_dir = data_dir
         self.patch_size = patch_size
         self.patches_per_image = patches_per_image
@@ -88,7 +85,7 @@ class RestorationDataModule(ImageDataModule, ABC):
 
     @abstractmethod
     def held_out_samples(self, pairs: list[ImagePair]) -> SampleSet[RestorationBatch]:
-        """What validation takes of the images that are held out.
+        """Return what validation takes of the images that are held out.
 
         Args:
             pairs: These images, converted.
@@ -112,12 +109,12 @@ class RestorationDataModule(ImageDataModule, ABC):
         return read_pair(pair)
 
     def train_samples(self) -> RandomPatches:
-        """Random patches of the published training images but for those held out."""
+        """Return random patches of the published training images but for those held out."""
         pairs = self._split["train"] if self.validate_on == "held_out" else self.converted_pairs
         return RandomPatches(pairs, self._maps.pair, self.patch_size, self.patches_per_image, self.augment)
 
     def val_samples(self) -> SampleSet[RestorationBatch]:
-        """Published training images that are held out, or with ``validate_on: test`` the test images."""
+        """Return published training images that are held out, or with ``validate_on: test`` the test images."""
         if self.validate_on == "test":
             _log.warning(
                 "validate_on='test': validation takes the test images, so what is selected by it is selected on the "
@@ -128,7 +125,7 @@ class RestorationDataModule(ImageDataModule, ABC):
         return self.held_out_samples(self._split["val"])
 
     def predict_samples(self) -> SampleSet[DegradedBatch]:
-        """Images below ``predict_dir``, whole, with all bits that they hold."""
+        """Return images below ``predict_dir``, whole, with all bits that they hold."""
         return DegradedImages(self.predict_folder(EightBit()))
 
     @property

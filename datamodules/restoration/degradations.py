@@ -5,16 +5,15 @@ noise, width and direction of blur change smoothly from place to place, as they 
 aberrations.
 """
 
-import cv2  # albumentations brings it
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn.functional import interpolate
 
-from datamodules.errors import refused
-from datamodules.types import Pixels
+from datamodules.errors import check_at_least, refuse
+from datamodules.types import Map, Pixels
 
-Map = npt.NDArray[np.float32]
 _KNOTS = 4  # along each side of a smooth field
 _GRID = 64  # pixels between neighbouring Gaussians of a varying blur, about
 _BAYER = ((0, 1), (1, 2))  # which channel each pixel of a 2 × 2 cell sees
@@ -24,7 +23,7 @@ _COLOURS = np.array([[1.6, -0.45, -0.15], [-0.25, 1.45, -0.2], [0.0, -0.5, 1.5]]
 _READ_NOISE = 1.2  # photons; about what Brooks et al. fitted at the gains in use
 
 
-def smooth_field(height: int, width: int, low: float, high: float, random: np.random.Generator) -> Map:
+def draw_smooth_field(height: int, width: int, low: float, high: float, random: np.random.Generator) -> Map:
     """Draw numbers that change smoothly over an image.
 
     Args:
@@ -69,7 +68,7 @@ def demosaic(mosaic: Map) -> Map:
     """
     green = np.array([[0, 1, 0], [1, 4, 1], [0, 1, 0]], np.float32) / 4
     others = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], np.float32) / 4
-    seen = _bayer_channels(*mosaic.shape)
+    seen = _list_channels(*mosaic.shape)
     planes = [
         cv2.filter2D((mosaic * (seen == channel)).astype(np.float32), -1, kernel, borderType=cv2.BORDER_REFLECT_101)
         for channel, kernel in enumerate((others, green, others))
@@ -77,7 +76,7 @@ def demosaic(mosaic: Map) -> Map:
     return np.stack(planes, -1).astype(np.float32, copy=False)
 
 
-def camera_noise(image: Map, gain: tuple[float, float], random: np.random.Generator) -> Map:
+def add_camera_noise(image: Map, gain: tuple[float, float], random: np.random.Generator) -> Map:
     """Add the noise of a photograph taken in little light.
 
     Light is measured by a Bayer sensor (:func:`expose`), demosaiced, balanced to white and brought to the colours and
@@ -105,8 +104,8 @@ def camera_noise(image: Map, gain: tuple[float, float], random: np.random.Genera
     _check_range("gain", gain)
     height, width = image.shape[:2]
     light = _to_linear(image)
-    seen = np.take_along_axis(light / _WHITE_BALANCE, _bayer_channels(height, width)[..., None], 2)[..., 0]
-    gains = np.exp(smooth_field(height, width, np.log(gain[0]), np.log(gain[1]), random))
+    seen = np.take_along_axis(light / _WHITE_BALANCE, _list_channels(height, width)[..., None], 2)[..., 0]
+    gains = np.exp(draw_smooth_field(height, width, np.log(gain[0]), np.log(gain[1]), random))
     noise = demosaic(expose(seen, gains, _READ_NOISE, random) - seen)
     return _to_srgb((light + noise * _WHITE_BALANCE @ _COLOURS.T).astype(np.float32, copy=False))
 
@@ -124,18 +123,17 @@ def draw_covariances(
         random: Draws them.
 
     Returns:
-        Covariances of (x, y), in pixels², ``[R, C, 2, 2]``: a grid of places for :func:`varying_blur`.
+        Covariances of (x, y), in pixels², ``[R, C, 2, 2]``: a grid of places for :func:`blur_varyingly`.
 
     Raises:
         ValueError: If ``sigma`` is not ascending or not above 0, or ``stretch`` is below 1.
     """
     _check_range("sigma", sigma)
-    if not stretch >= 1:
-        raise refused("stretch", stretch, "stretch >= 1")
+    check_at_least(1, stretch=stretch)
     rows, columns = (max(2, round(side / _GRID) + 1) for side in (height, width))
-    scale = np.exp(smooth_field(rows, columns, np.log(sigma[0]), np.log(sigma[1]), random))
+    scale = np.exp(draw_smooth_field(rows, columns, np.log(sigma[0]), np.log(sigma[1]), random))
     most = np.log(stretch) / np.sqrt(2)
-    a, b = (smooth_field(rows, columns, -most, most, random) for _ in range(2))
+    a, b = (draw_smooth_field(rows, columns, -most, most, random) for _ in range(2))
     # The exponential of [[a, b], [b, -a]], which has determinant 1 and, unlike an angle, is smooth where circles are.
     size = np.hypot(a, b)
     even, odd = np.cosh(size), np.sinh(size) / np.maximum(size, 1e-9)
@@ -143,8 +141,8 @@ def draw_covariances(
     return np.asarray(np.moveaxis(scale**2 * shape, (0, 1), (2, 3)), np.float32)
 
 
-def gaussian(covariance: Map) -> Map:
-    """A Gaussian filter of any width, direction and elongation.
+def make_gaussian(covariance: Map) -> Map:
+    """Make a Gaussian filter of any width, direction and elongation.
 
     Args:
         covariance: Of (x, y), in pixels², ``[2, 2]``. The filter keeps it to one percent where standard deviations
@@ -160,7 +158,7 @@ def gaussian(covariance: Map) -> Map:
     return np.asarray(kernel / kernel.sum(), np.float32)
 
 
-def varying_blur(image: Map, covariances: Map) -> Map:
+def blur_varyingly(image: Map, covariances: Map) -> Map:
     """Blur each part of an image with a Gaussian of its own.
 
     The Gaussians stand on a grid whose outermost places lie on the image's border pixels. Each filters its
@@ -179,9 +177,11 @@ def varying_blur(image: Map, covariances: Map) -> Map:
         M. Hirsch et al., Efficient Filter Flow for Space-Variant Multiframe Blind Deconvolution, CVPR 2010.
     """
     blurred = np.zeros_like(image)
-    down, across = (_hats(side, places) for side, places in zip(image.shape[:2], covariances.shape[:2], strict=True))
+    down, across = (
+        _make_hats(side, places) for side, places in zip(image.shape[:2], covariances.shape[:2], strict=True)
+    )
     for row, column in np.ndindex(*covariances.shape[:2]):
-        kernel = gaussian(covariances[row, column])
+        kernel = make_gaussian(covariances[row, column])
         reach = len(kernel) // 2
         (top, bottom), (left, right) = (np.flatnonzero(hat)[[0, -1]] for hat in (down[row], across[column]))
         above, before = max(0, top - reach), max(0, left - reach)
@@ -193,7 +193,7 @@ def varying_blur(image: Map, covariances: Map) -> Map:
     return blurred
 
 
-def low_resolution(
+def reduce_resolution(
     image: Map,
     scale: int,
     sigma: tuple[float, float],
@@ -203,8 +203,8 @@ def low_resolution(
 ) -> Map:
     """Take the same photograph with a lens of shorter focal length, and enlarge it.
 
-    The image is blurred (:func:`varying_blur`), made ``scale`` times smaller, given noise (:func:`camera_noise`) and
-    enlarged to the size it had; both changes of size are bicubic, the first with antialiasing.
+    The image is blurred (:func:`blur_varyingly`), made ``scale`` times smaller, given noise (:func:`add_camera_noise`)
+    and enlarged to the size it had; both changes of size are bicubic, the first with antialiasing.
 
     Args:
         image: The sharp image.
@@ -222,12 +222,12 @@ def low_resolution(
     """
     height, width = image.shape[:2]
     in_pixels = sigma[0] * scale, sigma[1] * scale
-    blurred = varying_blur(image, draw_covariances(height, width, in_pixels, stretch, random))
+    blurred = blur_varyingly(image, draw_covariances(height, width, in_pixels, stretch, random))
     small = _resize(blurred, round(height / scale), round(width / scale))
-    return _resize(camera_noise(small, gain, random), height, width)
+    return _resize(add_camera_noise(small, gain, random), height, width)
 
 
-def as_bytes(image: Map) -> Pixels:
+def to_bytes(image: Map) -> Pixels:
     """Round an image to 8 bits.
 
     Args:
@@ -241,23 +241,23 @@ def as_bytes(image: Map) -> Pixels:
 
 def _check_range(name: str, values: tuple[float, float]) -> None:
     if not 0 < values[0] <= values[1]:
-        raise refused(name, values, "two numbers, 0 < smallest <= largest")
+        refuse(name, values, "two ascending numbers above 0")
 
 
-def _bayer_channels(height: int, width: int) -> npt.NDArray[np.int64]:
-    """Which channel each pixel of a sensor sees, ``[height, width]``."""
+def _list_channels(height: int, width: int) -> npt.NDArray[np.int64]:
+    """List which channel each pixel of a sensor sees, ``[height, width]``."""
     return np.tile(np.array(_BAYER), (height // 2 + 1, width // 2 + 1))[:height, :width]
 
 
-def _hats(side: int, places: int) -> Map:
-    """Weights of linear interpolation between places, the outermost of which lie on the borders: ``[places, side]``."""
+def _make_hats(side: int, places: int) -> Map:
+    """Make weights of linear interpolation between places, the outermost on the borders: ``[places, side]``."""
     position = np.linspace(0, places - 1, side)
     weights: Map = np.maximum(0, 1 - np.abs(position - np.arange(places)[:, None])).astype(np.float32)
     return weights
 
 
 def _resize(image: Map, height: int, width: int) -> Map:
-    """Bicubic, with antialiasing where it shrinks, as MATLAB's ``imresize``; clipped to [0, 1]."""
+    """Resize bicubic, with antialiasing where it shrinks, as MATLAB's ``imresize``; clipped to [0, 1]."""
     channels_first = torch.from_numpy(image).permute(2, 0, 1)[None]
     resized = interpolate(channels_first, size=(height, width), mode="bicubic", antialias=True)
     resized_image: Map = resized[0].permute(1, 2, 0).clamp_(0, 1).numpy()
@@ -265,13 +265,13 @@ def _resize(image: Map, height: int, width: int) -> Map:
 
 
 def _to_linear(image: Map) -> Map:
-    """Light from values of sRGB (IEC 61966-2-1)."""
+    """Turn values of sRGB (IEC 61966-2-1) into light."""
     light: Map = np.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4)
     return light
 
 
 def _to_srgb(light: Map) -> Map:
-    """The inverse of :func:`_to_linear`; light is clipped to [0, 1] first."""
+    """Turn light, clipped to [0, 1], into values of sRGB: the inverse of :func:`_to_linear`."""
     light = np.clip(light, 0, 1)
     image: Map = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     return image

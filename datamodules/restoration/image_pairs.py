@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from datamodules.errors import DataError, abbreviated
+from datamodules.errors import DataError, abbreviate
 from datamodules.files.conversion import Conversion, convert, save_array
 from datamodules.files.readers import read_image
 from datamodules.types import Pixels
@@ -46,7 +46,7 @@ OpenPair = Callable[[ImagePair], tuple[Pixels, Pixels]]
 """From a pair to its images, degraded and clean, both RGB, uint8 ``[H, W, 3]``."""
 
 
-def partners(degraded: Mapping[str, Path], clean: Mapping[str, Path], folder: Path) -> list[tuple[str, Path, Path]]:
+def match_pairs(degraded: Mapping[str, Path], clean: Mapping[str, Path], folder: Path) -> list[tuple[str, Path, Path]]:
     """Bring together what has one name.
 
     Args:
@@ -64,7 +64,7 @@ def partners(degraded: Mapping[str, Path], clean: Mapping[str, Path], folder: Pa
     single = [files[name].name for name in names for files in (degraded, clean) if name in files]
     if single:
         raise DataError(
-            f"'{folder}' lacks the partners of {len(single)} images: {abbreviated(single)}. Add them, or remove these "
+            f"'{folder}' lacks the partners of {len(single)} images: {abbreviate(single)}. Add them, or remove these "
             "images."
         )
     return [(name, degraded[name], clean[name]) for name in sorted(degraded)]
@@ -103,7 +103,7 @@ def read_pair(pair: ImagePair) -> tuple[Pixels, Pixels]:
 
 
 def sizes_differ(degraded: Path, its_size: Sequence[int], clean: Path, other_size: Sequence[int]) -> DataError:
-    """Error for a pair that does not fit together."""
+    """Make the error for a pair that does not fit together."""
     return DataError(
         f"'{degraded}' has {its_size[0]} × {its_size[1]} pixels, but '{clean.name}' {other_size[0]} × {other_size[1]}. "
         "Replace or remove the two files."
@@ -127,7 +127,7 @@ def convert_pairs(pairs: Sequence[ImagePair], read: OpenPair, folder: Path) -> l
     Raises:
         DataError: If there is too little space, the folder cannot be written to, or an image is damaged.
     """
-    steps = {_conversion(pair): pair for pair in pairs}
+    steps = {_plan(pair): pair for pair in pairs}
     missing = [pair for step, pair in steps.items() if not all((folder / name).exists() for name in step.targets)]
     _check_space(folder, sum(2 * _CHANNELS * pair.height * pair.width for pair in missing))
 
@@ -141,7 +141,7 @@ def convert_pairs(pairs: Sequence[ImagePair], read: OpenPair, folder: Path) -> l
     ]
 
 
-def _conversion(pair: ImagePair) -> Conversion:
+def _plan(pair: ImagePair) -> Conversion:
     name = pair.id.rpartition(".")[0].replace("/", "-")
     return Conversion((pair.degraded, pair.clean), (f"{name}.degraded.npy", f"{name}.clean.npy"))
 
@@ -171,7 +171,7 @@ class MemoryMaps:
         return MemoryMaps, ()
 
     def __call__(self, path: Path) -> Pixels:
-        """The array in a file, uint8 of any shape; not to be written to, and to be looked at at once.
+        """Map the array in a file, uint8 of any shape; not to be written to, and to be looked at at once.
 
         Raises:
             DataError: If the file is missing or damaged, or has changed since it was mapped; names it.
@@ -179,7 +179,7 @@ class MemoryMaps:
         try:
             size = os.stat(path).st_size
             if path not in self._maps:
-                self._maps[path] = size, _mapped(path, size)
+                self._maps[path] = size, _map_file(path, size)
         except (OSError, ValueError, EOFError) as error:
             raise _lost(path, getattr(error, "strerror", None) or f"it is damaged ({error})") from error
         before, pixels = self._maps[path]
@@ -188,11 +188,11 @@ class MemoryMaps:
         return pixels
 
     def pair(self, pair: ImagePair) -> tuple[Pixels, Pixels]:
-        """The images of a converted pair."""
+        """Map the images of a converted pair."""
         return self(pair.degraded), self(pair.clean)
 
 
-def _mapped(path: Path, size: int) -> Pixels:
+def _map_file(path: Path, size: int) -> Pixels:
     described = np.load(path, mmap_mode="r")
     if described.offset + described.nbytes != size:
         raise ValueError(f"its size is {size} bytes")

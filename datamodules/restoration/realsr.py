@@ -2,16 +2,16 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from datamodules.errors import check_at_least, refused
+from datamodules.errors import check_at_least, check_one_of
 from datamodules.files.readers import read_image
-from datamodules.restoration.base import RestorationDataModule, ValidateOn
+from datamodules.restoration.base import RestorationDataModule
 from datamodules.restoration.image_pairs import ImagePair
-from datamodules.restoration.realsr_files import CAMERAS, list_pairs, version_folder
-from datamodules.restoration.samples import DegradedImages, WholeImages, as_tensor, enlarged
+from datamodules.restoration.realsr_files import CAMERAS, find_version, list_pairs
+from datamodules.restoration.samples import DegradedImages, WholeImages, as_tensor, enlarge
 from datamodules.transforms.pixels import EightBit
 from datamodules.types import Pixels
 
@@ -48,17 +48,11 @@ class RealSRDataModule(RestorationDataModule):
         data_dir: Folder of a version, or one that holds the folder of a single version. Default: ``"data/realsr"``.
         scale: Difference in resolution: 2, 3 or 4. Default: 4.
         cameras: ``both``, ``Canon`` or ``Nikon``. Default: ``both``.
-        batch_size: Patches in a training batch, on each device; evaluation takes whole images, one by one. Default: 16.
-        num_workers: Processes that read images, for each loader. Default: 2.
-        predict_dir: Folder of the images to predict. Default: none.
         predict_upscale: Enlarge the images to predict this many times (bicubic) before. Default: 1.
         patch_size: Height and width of the training patches, in pixels. Default: 192.
         patches_per_image: Random patches of each training image in an epoch. Default: 100.
-        augment: Turn and mirror the training patches. Default: true.
-        val_fraction: Share of the published training scenes held out for validation. Default: 0.1.
-        split_seed: What that split depends on. Default: 0.
-        validate_on: ``held_out`` or ``test``. Default: ``held_out``.
-        cache_dir: Folder for the converted training images. Default: ``converted`` in ``data_dir``.
+        batch_size: Patches in a training batch, on each device; evaluation takes whole images, one by one. Default: 16.
+        **kwargs: Those of :class:`~datamodules.restoration.base.RestorationDataModule`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -69,44 +63,27 @@ class RealSRDataModule(RestorationDataModule):
     def __init__(
         self,
         data_dir: str = "data/realsr",
+        *,
         scale: Literal[2, 3, 4] = 4,
         cameras: Literal["both", "Canon", "Nikon"] = "both",
-        batch_size: int = 16,
-        num_workers: int = 2,
-        predict_dir: str | None = None,
         predict_upscale: int = 1,
         patch_size: int = 192,
         patches_per_image: int = 100,
-        augment: bool = True,
-        val_fraction: float = 0.1,
-        split_seed: int = 0,
-        validate_on: ValidateOn = "held_out",
-        cache_dir: str | None = None,
+        batch_size: int = 16,
+        **kwargs: Any,
     ) -> None:
         super().__init__(
-            data_dir,
-            batch_size,
-            num_workers,
-            predict_dir,
-            patch_size,
-            patches_per_image,
-            augment,
-            val_fraction,
-            split_seed,
-            validate_on,
-            cache_dir,
+            data_dir, patch_size=patch_size, patches_per_image=patches_per_image, batch_size=batch_size, **kwargs
         )
-        if scale not in _SCALES:
-            raise refused("scale", scale, ", ".join(map(str, _SCALES)))
-        if cameras not in ("both", *CAMERAS):
-            raise refused("cameras", cameras, ", ".join(("both", *CAMERAS)))
+        check_one_of(_SCALES, scale=scale)
+        check_one_of(("both", *CAMERAS), cameras=cameras)
         check_at_least(1, predict_upscale=predict_upscale)
         self.scale = scale
         self.predict_upscale = predict_upscale
         self._cameras = CAMERAS if cameras == "both" else (cameras,)
 
     def list_training_pairs(self) -> list[ImagePair]:
-        """All pairs of ``Train``, of the scale and the cameras."""
+        """Return all pairs of ``Train``, of the scale and the cameras."""
         return list_pairs(self._root, "Train", self.scale, self._cameras)
 
     def read_pair(self, pair: ImagePair) -> tuple[Pixels, Pixels]:
@@ -115,22 +92,22 @@ class RealSRDataModule(RestorationDataModule):
         degraded = read_image(pair.degraded)
         factor = clean.shape[0] // degraded.shape[0]
         if factor > 1:
-            image = enlarged(as_tensor(degraded), factor)[0]
+            image = enlarge(as_tensor(degraded), factor)[0]
             degraded = (image * 255).round().permute(1, 2, 0).numpy().astype(np.uint8)
         return degraded, clean
 
     def held_out_samples(self, pairs: list[ImagePair]) -> WholeImages:
-        """Held-out images, whole."""
+        """Return held-out images, whole."""
         return WholeImages(pairs, self._maps.pair)
 
     def test_samples(self) -> WholeImages:
-        """All pairs of ``Test``, of the scale and the cameras, whole."""
+        """Return all pairs of ``Test``, of the scale and the cameras, whole."""
         return WholeImages(list_pairs(self._root, "Test", self.scale, self._cameras), self.read_pair)
 
     def predict_samples(self) -> DegradedImages:
-        """Images below ``predict_dir``, whole, with all bits that they hold, enlarged by ``predict_upscale``."""
+        """Return images below ``predict_dir``, whole, with all bits that they hold, enlarged by ``predict_upscale``."""
         return DegradedImages(self.predict_folder(EightBit()), self.predict_upscale)
 
     @cached_property
     def _root(self) -> Path:
-        return version_folder(self.data_dir)
+        return find_version(self.data_dir)

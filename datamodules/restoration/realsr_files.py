@@ -5,10 +5,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from datamodules.errors import DataError, abbreviated
-from datamodules.files.listing import existing_folder, images_in
-from datamodules.files.readers import stored_size
-from datamodules.restoration.image_pairs import ImagePair, partners, sizes_differ
+from datamodules.errors import DataError, abbreviate
+from datamodules.files.listing import list_image_names, require_folder
+from datamodules.files.readers import read_stored_size
+from datamodules.restoration.image_pairs import ImagePair, match_pairs, sizes_differ
 
 CAMERAS = ("Canon", "Nikon")
 _SPLITS = ("Train", "Test")
@@ -20,7 +20,7 @@ _REMEDY = (
 _log = logging.getLogger(__name__)
 
 
-def version_folder(data_dir: str) -> Path:
+def find_version(data_dir: str) -> Path:
     """Find the folder of a version.
 
     Args:
@@ -32,7 +32,7 @@ def version_folder(data_dir: str) -> Path:
     Raises:
         DataError: If there is none, or several.
     """
-    root = existing_folder(data_dir, "data_dir", _REMEDY)
+    root = require_folder(data_dir, "data_dir", _REMEDY)
     if _is_version(root):
         return root
     versions = sorted(path for path in root.glob("[Rr]eal[Ss][Rr]*") if _is_version(path))
@@ -62,20 +62,20 @@ def list_pairs(root: Path, split: str, scale: int, cameras: Sequence[str]) -> li
     """
     pairs: list[ImagePair] = []
     for camera in cameras:
-        folder = _camera_folder(root, split, camera) / str(scale)
+        folder = _find_camera_folder(root, split, camera) / str(scale)
         if not folder.is_dir():
             raise DataError(f"'{folder}' does not exist, where the images of scale={scale} should be. {_REMEDY}")
         files: dict[str, dict[str, Path]] = {"HR": {}, f"LR{scale}": {}}
         others = []
-        for name in images_in(folder):
+        for name in list_image_names(folder):
             match = _NAME.fullmatch(name)
             if match is not None and match["kind"].upper() in files:
                 files[match["kind"].upper()][match["name"]] = folder / name
             else:
                 others.append(name)
         if others:
-            _log.warning("'%s': images of other names are left out: %s", folder, abbreviated(others))
-        found = partners(files[f"LR{scale}"], files["HR"], folder)
+            _log.warning("'%s': images of other names are left out: %s", folder, abbreviate(others))
+        found = match_pairs(files[f"LR{scale}"], files["HR"], folder)
         if not found:
             raise DataError(f"'{folder}' holds no pairs {camera}_001_HR.png, {camera}_001_LR{scale}.png. {_REMEDY}")
         _log.info("'%s': %d pairs", folder, len(found))
@@ -87,7 +87,7 @@ def _is_version(folder: Path) -> bool:
     return any((folder / name).is_dir() for name in CAMERAS + _SPLITS)
 
 
-def _camera_folder(root: Path, split: str, camera: str) -> Path:
+def _find_camera_folder(root: Path, split: str, camera: str) -> Path:
     folders = root / camera / split, root / split / camera
     for folder in folders:
         if folder.is_dir():
@@ -99,7 +99,7 @@ def _camera_folder(root: Path, split: str, camera: str) -> Path:
 
 
 def _pair(root: Path, scene: str, scale: int, degraded: Path, clean: Path) -> ImagePair:
-    small, large = stored_size(degraded), stored_size(clean)
+    small, large = read_stored_size(degraded), read_stored_size(clean)
     if large not in (small, (scale * small[0], scale * small[1])):
         raise sizes_differ(degraded, small, clean, large)
     return ImagePair(degraded.relative_to(root).as_posix(), scene, degraded, clean, *large)

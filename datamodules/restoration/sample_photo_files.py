@@ -5,15 +5,15 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
-import cv2  # albumentations brings it
+import cv2
 import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
 from datamodules.files.conversion import Conversion, convert
 from datamodules.files.readers import read_image
-from datamodules.restoration.degradations import Map, as_bytes, camera_noise, low_resolution
-from datamodules.types import Pixels
+from datamodules.restoration.degradations import add_camera_noise, reduce_resolution, to_bytes
+from datamodules.types import Map, Pixels
 
 TRAIN = (
     "flower.jpg",
@@ -47,7 +47,7 @@ _Pair = Callable[[str, int, int], tuple[Pixels, Pixels]]
 _Steps = dict[Conversion, Callable[[list[Path]], None]]
 
 
-def photograph(name: str) -> Map:
+def read_photograph(name: str) -> Map:
     """Read a photograph as its package installed it.
 
     Args:
@@ -69,8 +69,8 @@ def photograph(name: str) -> Map:
     return image
 
 
-def noisy_pair(name: str, seed: int, draw: int) -> tuple[Pixels, Pixels]:
-    """A photograph with noise as of a smartphone, of random strength: PSNR about 25 to 31 dB.
+def make_noisy_pair(name: str, seed: int, draw: int) -> tuple[Pixels, Pixels]:
+    """Give a photograph noise as of a smartphone, of random strength: PSNR about 25 to 31 dB.
 
     Args:
         name: Of the photograph.
@@ -80,14 +80,14 @@ def noisy_pair(name: str, seed: int, draw: int) -> tuple[Pixels, Pixels]:
     Returns:
         The noisy and the clean photograph, RGB, uint8 ``[H, W, 3]``.
     """
-    clean = photograph(name)
+    clean = read_photograph(name)
     random = np.random.default_rng((seed, _ALL.index(name), draw))
     gain = np.exp(random.uniform(*np.log(_GAINS)))
-    return as_bytes(camera_noise(clean, (gain / 2, 2 * gain), random)), as_bytes(clean)
+    return to_bytes(add_camera_noise(clean, (gain / 2, 2 * gain), random)), to_bytes(clean)
 
 
-def blurred_pair(name: str, seed: int, scale: int) -> tuple[Pixels, Pixels]:
-    """A photograph and what a lens of shorter focal length would have made of it.
+def make_blurred_pair(name: str, seed: int, scale: int) -> tuple[Pixels, Pixels]:
+    """Make of a photograph what a lens of shorter focal length would have made of it.
 
     Args:
         name: Of the photograph.
@@ -97,10 +97,10 @@ def blurred_pair(name: str, seed: int, scale: int) -> tuple[Pixels, Pixels]:
     Returns:
         The photograph of low resolution, enlarged, and the original one, RGB, uint8 ``[H, W, 3]``.
     """
-    clean = photograph(name)
+    clean = read_photograph(name)
     random = np.random.default_rng((seed, _ALL.index(name), scale))
-    low = low_resolution(clean, scale, sigma=(0.25, 0.6), stretch=2.5, gain=(1e-5, 4e-5), random=random)
-    return as_bytes(low), as_bytes(clean)
+    low = reduce_resolution(clean, scale, sigma=(0.25, 0.6), stretch=2.5, gain=(1e-5, 4e-5), random=random)
+    return to_bytes(low), to_bytes(clean)
 
 
 def write_denoising(folder: Path, seed: int) -> None:
@@ -120,7 +120,7 @@ def write_denoising(folder: Path, seed: int) -> None:
         scene = f"SIDD_Medium_Srgb/Data/{number:04d}_{number:03d}_S6_00800_00100_5500_N"
         kinds = [f"{kind}_SRGB_{draw:03d}" for draw in _DRAWS for kind in ("NOISY", "GT")]
         targets = tuple(f"{scene}/{number:04d}_{kind}.PNG" for kind in kinds)
-        steps[Conversion((), targets)] = partial(_write_images, noisy_pair, name, seed, _DRAWS)
+        steps[Conversion((), targets)] = partial(_write_images, make_noisy_pair, name, seed, _DRAWS)
     for part, names in (("", TEST), (f"{HELD_OUT}/", VALIDATION)):
         targets = tuple(f"{part}{variable}.mat" for variable in _BLOCKS)
         steps[Conversion((), targets)] = partial(_write_blocks, names, seed)
@@ -143,7 +143,7 @@ def write_super_resolution(folder: Path, seed: int, scale: int) -> None:
     for part, names in (("Canon/Train", TRAIN), ("Canon/Test", TEST), (f"{HELD_OUT}/Canon/Test", VALIDATION)):
         for number, name in enumerate(names, 1):
             targets = tuple(f"{part}/{scale}/Canon_{number:03d}_{kind}.png" for kind in (f"LR{scale}", "HR"))
-            steps[Conversion((), targets)] = partial(_write_images, blurred_pair, name, seed, (scale,))
+            steps[Conversion((), targets)] = partial(_write_images, make_blurred_pair, name, seed, (scale,))
     _write_all(steps, folder)
 
 
@@ -160,7 +160,7 @@ def _write_images(pair: _Pair, name: str, seed: int, numbers: Sequence[int], pat
 
 def _write_blocks(names: Sequence[str], seed: int, paths: list[Path]) -> None:
     """Write the upper left and the lower right of noisy images and of the clean ones, each into a file."""
-    pairs = [noisy_pair(name, seed, draw) for name in names for draw in _DRAWS]
+    pairs = [make_noisy_pair(name, seed, draw) for name in names for draw in _DRAWS]
     for variable, path, images in zip(_BLOCKS, paths, zip(*pairs, strict=True), strict=True):
         blocks = [(image[:_BLOCK, :_BLOCK], image[-_BLOCK:, -_BLOCK:]) for image in images]
         savemat(path, {variable: np.array(blocks)}, appendmat=False)

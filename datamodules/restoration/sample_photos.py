@@ -2,11 +2,11 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from datamodules.base import ImageDataModule
 from datamodules.batches import DegradedBatch, RestorationBatch
-from datamodules.errors import check_at_least, refused
+from datamodules.errors import check_at_least, check_one_of
 from datamodules.restoration.realsr import RealSRDataModule
 from datamodules.restoration.sample_photo_files import HELD_OUT, write_denoising, write_super_resolution
 from datamodules.restoration.sidd import SIDDDataModule
@@ -18,10 +18,11 @@ _EDITION = 1  # of the degraded photographs: to be raised when the same argument
 class SamplePhotosDataModule(ImageDataModule):
     """Fifteen photographs with noise as of a smartphone, or of low resolution as of another lens.
 
-    The degradations are described at :func:`~datamodules.restoration.degradations.camera_noise` (two noisy images of
-    each photograph, PSNR about 25 to 31 dB) and :func:`~datamodules.restoration.degradations.low_resolution`; neither
-    is the same all over an image. They are made once, by ``prepare_data``, in some ten seconds; what was interrupted
-    goes on where it stopped. Any other choice of ``task`` and ``data_seed`` has a folder of its own below ``data_dir``.
+    The degradations are described at :func:`~datamodules.restoration.degradations.add_camera_noise` (two noisy images
+    of each photograph, PSNR about 25 to 31 dB) and :func:`~datamodules.restoration.degradations.reduce_resolution`;
+    neither is the same all over an image. They are made once, by ``prepare_data``, in some ten seconds; what was
+    interrupted goes on where it stopped. Any other choice of ``task`` and ``data_seed`` has a folder of its own below
+    ``data_dir``.
 
     Splits are by photograph, and fixed:
 
@@ -46,11 +47,11 @@ class SamplePhotosDataModule(ImageDataModule):
         data_dir: Folder for the degraded photographs. Default: ``"data/sample_photos"``.
         scale: Difference in resolution, for super-resolution: 2, 3 or 4. Default: 4.
         data_seed: What the degradations depend on. Default: 0.
-        batch_size: Patches in a training batch, on each device; evaluation takes images one by one. Default: 16.
-        num_workers: Processes that read images, for each loader. Default: 2.
-        predict_dir: Folder of the images to predict. Default: none.
         patch_size: Height and width of the training patches, in pixels. Default: 128.
         patches_per_image: Random patches of each training image in an epoch. Default: 100.
+        batch_size: Patches in a training batch, on each device; evaluation takes images one by one. Default: 16.
+        num_workers: Processes that read images, for each loader. Default: 2.
+        **kwargs: Those of :class:`~datamodules.base.ImageDataModule`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -62,17 +63,17 @@ class SamplePhotosDataModule(ImageDataModule):
         self,
         task: Literal["denoising", "super_resolution"] = "denoising",
         data_dir: str = "data/sample_photos",
+        *,
         scale: Literal[2, 3, 4] = 4,
         data_seed: int = 0,
-        batch_size: int = 16,
-        num_workers: int = 2,
-        predict_dir: str | None = None,
         patch_size: int = 128,
         patches_per_image: int = 100,
+        batch_size: int = 16,
+        num_workers: int = 2,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(batch_size, num_workers, predict_dir)
-        if task not in ("denoising", "super_resolution"):
-            raise refused("task", task, "denoising, super_resolution")
+        super().__init__(batch_size=batch_size, num_workers=num_workers, **kwargs)
+        check_one_of(("denoising", "super_resolution"), task=task)
         check_at_least(0, data_seed=data_seed)
         self._folder = Path(data_dir).expanduser() / f"{task}_seed{data_seed}_edition{_EDITION}"
         self._write = (
@@ -84,7 +85,7 @@ class SamplePhotosDataModule(ImageDataModule):
         # Nothing is held out of the training set: photographs for validation are in a folder of their own.
         self._published = module(
             data_dir=str(self._folder),
-            predict_dir=predict_dir,
+            predict_dir=self.predict_dir,
             patch_size=patch_size,
             patches_per_image=patches_per_image,
             validate_on="test",
@@ -100,19 +101,19 @@ class SamplePhotosDataModule(ImageDataModule):
         self._write()
 
     def train_samples(self) -> SampleSet[RestorationBatch]:
-        """Random patches of the photographs to train on."""
+        """Return random patches of the photographs to train on."""
         return self._published.train_samples()
 
     def val_samples(self) -> SampleSet[RestorationBatch]:
-        """The photographs for validation."""
+        """Return the photographs for validation."""
         return self._held_out.test_samples()
 
     def test_samples(self) -> SampleSet[RestorationBatch]:
-        """The photographs for test."""
+        """Return the photographs for test."""
         return self._published.test_samples()
 
     def predict_samples(self) -> SampleSet[DegradedBatch]:
-        """Images below ``predict_dir``, whole, with all bits that they hold."""
+        """Return images below ``predict_dir``, whole, with all bits that they hold."""
         return self._published.predict_samples()
 
     @property

@@ -39,11 +39,11 @@ class RandomPatches(SampleSet[RestorationBatch]):
         self._poses = _POSES if augment else 1
 
     def __len__(self) -> int:
-        """Number of patches."""
+        """Count the patches."""
         return len(self._pairs) * self._per_image
 
     def __getitem__(self, index: int) -> RestorationBatch:
-        """A patch, as a batch of one; another one each time."""
+        """Return a patch, as a batch of one; another one each time."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         number, position = divmod(index, len(self._pairs))
@@ -53,9 +53,8 @@ class RandomPatches(SampleSet[RestorationBatch]):
         down, right, turn = torch.rand(3, dtype=torch.float64).tolist()
         top, left = int(down * (clean.shape[0] - side + 1)), int(right * (clean.shape[1] - side + 1))
         pose = int(turn * self._poses)
-        image, target = (
-            as_tensor(posed(pixels[top : top + side, left : left + side], pose)) for pixels in (degraded, clean)
-        )
+        patches = (pixels[top : top + side, left : left + side] for pixels in (degraded, clean))
+        image, target = (as_tensor(turn_and_mirror(patch, pose)) for patch in patches)
         return RestorationBatch(image, target, [f"{pair.id.rpartition('.')[0]}_{number:04d}"])
 
 
@@ -72,11 +71,11 @@ class WholeImages(SampleSet[RestorationBatch]):
         self._open = open_pair
 
     def __len__(self) -> int:
-        """Number of pairs."""
+        """Count the pairs."""
         return len(self._pairs)
 
     def __getitem__(self, index: int) -> RestorationBatch:
-        """A pair, as a batch of one."""
+        """Return a pair, as a batch of one."""
         pair = self._pairs[index]
         degraded, clean = self._open(pair)
         return RestorationBatch(as_tensor(degraded), as_tensor(clean), [pair.id])
@@ -96,18 +95,18 @@ class DegradedImages(SampleSet[DegradedBatch]):
         self._upscale = upscale
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Count the images."""
         return len(self._paths)
 
     def __getitem__(self, index: int) -> DegradedBatch:
-        """An image, as a batch of one."""
+        """Return an image, as a batch of one."""
         pixels, grey = read_precise(self._paths[index])
-        image = enlarged(as_tensor(pixels), self._upscale)
+        image = enlarge(as_tensor(pixels), self._upscale)
         bits = 8 * pixels.dtype.itemsize
         return DegradedBatch(image, torch.tensor([bits]), torch.tensor([grey]), [self._ids[index]])
 
 
-def posed(pixels: Pixels, pose: int) -> Pixels:
+def turn_and_mirror(pixels: Pixels, pose: int) -> Pixels:
     """Turn and mirror an image.
 
     Args:
@@ -135,7 +134,7 @@ def as_tensor(pixels: Pixels | DeepPixels) -> Tensor:
     return torch.from_numpy(values)
 
 
-def enlarged(image: Tensor, factor: int) -> Tensor:
+def enlarge(image: Tensor, factor: int) -> Tensor:
     """Enlarge images, bicubic, as Pillow and MATLAB do (Keys' kernel with a = −½).
 
     Args:

@@ -1,10 +1,11 @@
 """SIDD: noisy photographs of smartphones, with what they would be without noise."""
 
 from pathlib import Path
+from typing import Any
 
 from datamodules.batches import DegradedBatch
-from datamodules.errors import DataError, check_at_least, refused
-from datamodules.restoration.base import RestorationDataModule, ValidateOn
+from datamodules.errors import DataError, check_at_least, refuse
+from datamodules.restoration.base import RestorationDataModule
 from datamodules.restoration.image_pairs import ImagePair, check_sizes
 from datamodules.restoration.samples import DegradedImages
 from datamodules.restoration.sidd_files import convert_blocks, list_pairs
@@ -45,19 +46,13 @@ class SIDDDataModule(RestorationDataModule):
 
     Args:
         data_dir: Folder of the files above. Default: ``"data/sidd"``.
-        batch_size: Patches in a training batch, on each device. Default: 64.
-        num_workers: Processes that read images, for each loader. Default: 2.
-        predict_dir: Folder of the images to predict. Default: none.
-        predict_benchmark: Predict the blocks of the benchmark instead. Default: false.
-        patch_size: Height and width of the training patches, in pixels. Default: 128.
-        patches_per_image: Random patches of each training image in an epoch. Default: 1000.
-        augment: Turn and mirror the training patches. Default: true.
-        val_fraction: Share of the scenes held out for validation. Default: 0.1.
-        split_seed: What that split depends on. Default: 0.
-        validate_on: ``held_out``, or ``test`` for the published validation blocks. Default: ``held_out``.
+        predict_benchmark: Predict the blocks of the benchmark instead of ``predict_dir``. Default: false.
         block_size: Height and width of the blocks of held-out images, in pixels. Default: 256.
         block_batch_size: Blocks in a batch of evaluation or prediction, on each device. Default: 16.
-        cache_dir: Folder for the converted files. Default: ``converted`` in ``data_dir``.
+        patch_size: Height and width of the training patches, in pixels. Default: 128.
+        patches_per_image: Random patches of each training image in an epoch. Default: 1000.
+        batch_size: Patches in a training batch, on each device. Default: 64.
+        **kwargs: Those of :class:`~datamodules.restoration.base.RestorationDataModule`.
 
     Raises:
         ValueError: If an argument is out of range, or both ``predict_dir`` and ``predict_benchmark`` are given.
@@ -68,46 +63,31 @@ class SIDDDataModule(RestorationDataModule):
     def __init__(
         self,
         data_dir: str = "data/sidd",
-        batch_size: int = 64,
-        num_workers: int = 2,
-        predict_dir: str | None = None,
+        *,
         predict_benchmark: bool = False,
-        patch_size: int = 128,
-        patches_per_image: int = 1000,
-        augment: bool = True,
-        val_fraction: float = 0.1,
-        split_seed: int = 0,
-        validate_on: ValidateOn = "held_out",
         block_size: int = 256,
         block_batch_size: int = 16,
-        cache_dir: str | None = None,
+        patch_size: int = 128,
+        patches_per_image: int = 1000,
+        batch_size: int = 64,
+        **kwargs: Any,
     ) -> None:
         super().__init__(
-            data_dir,
-            batch_size,
-            num_workers,
-            predict_dir,
-            patch_size,
-            patches_per_image,
-            augment,
-            val_fraction,
-            split_seed,
-            validate_on,
-            cache_dir,
+            data_dir, patch_size=patch_size, patches_per_image=patches_per_image, batch_size=batch_size, **kwargs
         )
         check_at_least(1, block_size=block_size, block_batch_size=block_batch_size)
-        if predict_benchmark and predict_dir is not None:
-            raise refused("predict_benchmark", predict_benchmark, f"false with predict_dir='{predict_dir}'")
+        if predict_benchmark and self.predict_dir is not None:
+            refuse("predict_benchmark", predict_benchmark, f"false with predict_dir='{self.predict_dir}'")
         self.predict_benchmark = predict_benchmark
         self.block_size = block_size
         self.block_batch_size = block_batch_size
 
     def list_training_pairs(self) -> list[ImagePair]:
-        """All pairs below ``Data``."""
+        """Return all pairs below ``Data``."""
         return list_pairs(self.data_dir)
 
     def held_out_samples(self, pairs: list[ImagePair]) -> HeldOutBlocks:
-        """Blocks of held-out images.
+        """Return blocks of held-out images.
 
         Raises:
             DataError: If an image is smaller than a block.
@@ -116,7 +96,7 @@ class SIDDDataModule(RestorationDataModule):
         return HeldOutBlocks(pairs, self._maps, self.block_size)
 
     def test_samples(self) -> ValidationBlocks:
-        """The published validation blocks.
+        """Return the published validation blocks.
 
         Raises:
             DataError: If there are not as many noisy as clean ones, or of another size.
@@ -131,7 +111,7 @@ class SIDDDataModule(RestorationDataModule):
         return ValidationBlocks(self._maps, noisy, clean)
 
     def predict_samples(self) -> SampleSet[DegradedBatch]:
-        """Images below ``predict_dir``, whole, with all bits that they hold, or the benchmark's blocks."""
+        """Return images below ``predict_dir``, whole, with all bits that they hold, or the benchmark's blocks."""
         if self.predict_benchmark:
             return BenchmarkBlocks(self._maps, *self._blocks("BenchmarkNoisyBlocksSrgb"))
         return super().predict_samples()

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.errors import DataError, abbreviated
+from datamodules.errors import DataError, abbreviate
 from datamodules.files.conversion import Conversion, convert, save_array
-from datamodules.files.listing import existing_folder, images_in
-from datamodules.files.matlab import read_variable
-from datamodules.files.readers import stored_size
-from datamodules.restoration.image_pairs import CACHE_ARGUMENT, ImagePair, partners, sizes_differ
+from datamodules.files.listing import list_image_names, require_folder
+from datamodules.files.matlab import read_variable, unusable
+from datamodules.files.readers import read_stored_size
+from datamodules.restoration.image_pairs import CACHE_ARGUMENT, ImagePair, match_pairs, sizes_differ
 from datamodules.types import Pixels
 
 _INSTANCE = re.compile(r"\d+_(?P<scene>\d+)_.+")
@@ -36,14 +36,14 @@ def list_pairs(data_dir: str) -> list[ImagePair]:
     Raises:
         DataError: If folders are missing or empty, images lack their partner, or its size differs.
     """
-    root = existing_folder(data_dir, "data_dir", _REMEDY)
+    root = require_folder(data_dir, "data_dir", _REMEDY)
     data = next((root / name for name in _DATA if (root / name).is_dir()), None)
     if data is None:
         raise DataError(f"data_dir='{data_dir}' has neither of the folders {' and '.join(_DATA)}. {_REMEDY}")
     folders = sorted(path for path in data.iterdir() if path.is_dir() and not path.name.startswith("."))
     scenes = {folder: match["scene"] for folder in folders if (match := _INSTANCE.fullmatch(folder.name))}
     if others := [folder.name for folder in folders if folder not in scenes]:
-        _log.warning("'%s': folders of other names are left out: %s", data, abbreviated(others))
+        _log.warning("'%s': folders of other names are left out: %s", data, abbreviate(others))
     if not scenes:
         raise DataError(f"'{data}' holds no folders such as 0001_001_S6_00100_00060_3200_L. {_REMEDY}")
     pairs = [pair for folder, scene in scenes.items() for pair in _pairs_in(folder, scene)]
@@ -91,7 +91,7 @@ def convert_blocks(data_dir: str, names: Sequence[str], folder: Path) -> list[Pa
     Raises:
         DataError: If files are missing or damaged, or ``folder`` cannot be written to.
     """
-    root = existing_folder(data_dir, "data_dir", _REMEDY)
+    root = require_folder(data_dir, "data_dir", _REMEDY)
     sources = [root / f"{name}.mat" for name in names]
     if missing := [path.name for path in sources if not path.is_file()]:
         raise DataError(f"data_dir='{data_dir}' lacks {' and '.join(missing)}. {_REMEDY}")
@@ -103,15 +103,15 @@ def convert_blocks(data_dir: str, names: Sequence[str], folder: Path) -> list[Pa
 def _pairs_in(folder: Path, scene: str) -> list[ImagePair]:
     files: dict[str, dict[str, Path]] = {"NOISY": {}, "GT": {}}
     others = []
-    for name in images_in(folder):
+    for name in list_image_names(folder):
         match = _IMAGE.fullmatch(name)
         if match is None:
             others.append(name)
         else:
             files[match["kind"].upper()][f"{match['before']}_{match['after']}"] = folder / name
     if others:
-        _log.warning("'%s': images of other names are left out: %s", folder, abbreviated(others))
-    found = partners(files["NOISY"], files["GT"], folder)
+        _log.warning("'%s': images of other names are left out: %s", folder, abbreviate(others))
+    found = match_pairs(files["NOISY"], files["GT"], folder)
     if not found:
         raise DataError(
             f"'{folder}' holds no pairs NNNN_NOISY_SRGB_010.PNG, NNNN_GT_SRGB_010.PNG. Put the published images there, "
@@ -121,11 +121,11 @@ def _pairs_in(folder: Path, scene: str) -> list[ImagePair]:
 
 
 def _pair(scene: str, degraded: Path, clean: Path) -> ImagePair:
-    size = stored_size(clean)
-    if stored_size(degraded) != size:
-        raise sizes_differ(degraded, stored_size(degraded), clean, size)
+    size = read_stored_size(clean)
+    if read_stored_size(degraded) != size:
+        raise sizes_differ(degraded, read_stored_size(degraded), clean, size)
     return ImagePair(f"{degraded.parent.name}/{degraded.name}", scene, degraded, clean, *size)
 
 
 def _not_as_published(path: Path, what: str) -> DataError:
-    return DataError(f"'{path}' cannot be used: its variable {path.stem} {what}. Replace it by the published file.")
+    return unusable(path, f"its variable {path.stem} {what}. Replace it")

@@ -29,17 +29,17 @@ class HeldOutBlocks(SampleSet[RestorationBatch]):
         self._blocks = [
             (pair, number, corner)
             for pair in pairs
-            for number, corner in enumerate(_corners(pair.height, pair.width, side))
+            for number, corner in enumerate(_place_corners(pair.height, pair.width, side))
         ]
         self._maps = maps
         self._side = side
 
     def __len__(self) -> int:
-        """Number of blocks."""
+        """Count the blocks."""
         return len(self._blocks)
 
     def __getitem__(self, index: int) -> RestorationBatch:
-        """A block, as a batch of one."""
+        """Return a block, as a batch of one."""
         pair, number, (top, left) = self._blocks[index]
         image, target = (
             as_tensor(pixels[top : top + self._side, left : left + self._side]) for pixels in self._maps.pair(pair)
@@ -62,11 +62,11 @@ class ValidationBlocks(SampleSet[RestorationBatch]):
         self._clean = clean
 
     def __len__(self) -> int:
-        """Number of blocks."""
+        """Count the blocks."""
         return len(self._maps(self._noisy))
 
     def __getitem__(self, index: int) -> RestorationBatch:
-        """A block, as a batch of one."""
+        """Return a block, as a batch of one."""
         image, target = (as_tensor(self._maps(path)[index]) for path in (self._noisy, self._clean))
         return RestorationBatch(image, target, [f"{index:04d}"])
 
@@ -84,23 +84,23 @@ class BenchmarkBlocks(SampleSet[DegradedBatch]):
         self._noisy = noisy
 
     def __len__(self) -> int:
-        """Number of blocks."""
+        """Count the blocks."""
         return len(self._maps(self._noisy))
 
     def __getitem__(self, index: int) -> DegradedBatch:
-        """A block, as a batch of one."""
+        """Return a block, as a batch of one."""
         image = as_tensor(self._maps(self._noisy)[index])
         return DegradedBatch(image, torch.tensor([8]), torch.tensor([False]), [f"{index:04d}"])
 
 
-def _corners(height: int, width: int, side: int) -> list[tuple[int, int]]:
-    """Top and left of each block, row by row."""
+def _place_corners(height: int, width: int, side: int) -> list[tuple[int, int]]:
+    """Place the top and left of each block, row by row."""
     rows, columns = _GRID if height <= width else _GRID[::-1]
-    return [(top, left) for top in _starts(height, side, rows) for left in _starts(width, side, columns)]
+    return [(top, left) for top in _place_starts(height, side, rows) for left in _place_starts(width, side, columns)]
 
 
-def _starts(length: int, side: int, most: int) -> list[int]:
-    """Starts of up to ``most`` pieces of a side, spread evenly from one end to the other; one lies in the middle."""
+def _place_starts(length: int, side: int, most: int) -> list[int]:
+    """Spread up to ``most`` pieces over a side, evenly from one end to the other; one lies in the middle."""
     count = min(most, length // side)
     if count == 1:
         return [(length - side) // 2]

@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-import cv2  # albumentations brings it
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -30,7 +30,7 @@ class Augmentation:
 
     Args:
         transforms: Transforms of albumentations, applied in this order.
-        points: Whether :meth:`with_points` will be called; one of the transforms must then move what it changes.
+        points: Whether :meth:`change_with_points` will be called; one of the transforms must then move what it changes.
     """
 
     def __init__(self, transforms: Sequence[Any], points: bool = False) -> None:
@@ -52,7 +52,7 @@ class Augmentation:
         changed: Pixels = self._apply(image=image)["image"]
         return changed
 
-    def with_points(self, image: Pixels, points: Points) -> tuple[Pixels, Points]:
+    def change_with_points(self, image: Pixels, points: Points) -> tuple[Pixels, Points]:
         """Change an image and move points in it along.
 
         Args:
@@ -82,7 +82,7 @@ class Augmentation:
 
 
 def pad_crop_flip(side: int, padding: int) -> Augmentation:
-    """The usual augmentation of small images: black padding, a random crop, a left-right flip (p = 0.5).
+    """Augment small images as is usual: black padding, a random crop, a left-right flip (p = 0.5).
 
     Args:
         side: Height and width of the crop, in pixels.
@@ -101,7 +101,7 @@ def pad_crop_flip(side: int, padding: int) -> Augmentation:
 
 
 def flip_and_recolour() -> Augmentation:
-    """A left-right flip (p = 0.5), grey (p = 0.1) and gamma 0.5 to 1.5 (p = 0.3), as for photographs of crowds.
+    """Augment photographs of crowds: a left-right flip (p = 0.5), grey (p = 0.1), gamma 0.5 to 1.5 (p = 0.3).
 
     Returns:
         The augmentation, of images with three channels, alone or with points in them.

@@ -10,7 +10,7 @@ import math
 import torch
 from torch.nn.functional import interpolate
 
-from datamodules.errors import check_at_least, refused
+from datamodules.errors import check_at_least, refuse
 from datamodules.types import Pixels
 
 
@@ -55,9 +55,9 @@ class RandomResizedCrop:
     ) -> None:
         check_at_least(1, side=side)
         if not 0 < scale[0] <= scale[1] <= 1:
-            raise refused("scale", scale, "two numbers, 0 < smallest <= largest <= 1")
+            refuse("scale", scale, "two ascending numbers above 0 and up to 1")
         if not 0 < ratio[0] <= ratio[1]:
-            raise refused("ratio", ratio, "two numbers, 0 < smallest <= largest")
+            refuse("ratio", ratio, "two ascending numbers above 0")
         self._side = side
         self._scale = scale
         self._ratio = ratio
@@ -71,10 +71,10 @@ class RandomResizedCrop:
         Returns:
             uint8 ``[side, side, C]``.
         """
-        top, left, height, width = self.part(image.shape[0], image.shape[1])
+        top, left, height, width = self.draw_part(image.shape[0], image.shape[1])
         return resize_bilinear(image[top : top + height, left : left + width], self._side, self._side)
 
-    def part(self, height: int, width: int) -> tuple[int, int, int, int]:
+    def draw_part(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Draw a part of an image.
 
         Args:
@@ -111,7 +111,7 @@ class ResizedCentreCrop:
     def __init__(self, resize_size: int, crop_size: int) -> None:
         check_at_least(1, crop_size=crop_size)
         if resize_size < crop_size:
-            raise refused("resize_size", resize_size, f"resize_size >= crop_size = {crop_size}")
+            refuse("resize_size", resize_size, f"at least crop_size = {crop_size}")
         self._resize_size = resize_size
         self._crop_size = crop_size
 

@@ -3,12 +3,12 @@
 import os
 from collections.abc import Callable, Sequence
 
-import cv2  # albumentations brings it
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.errors import check_at_least, refused
+from datamodules.errors import check_at_least, refuse
 from datamodules.types import Pixels
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or the import asks the network for a newer release
@@ -93,9 +93,9 @@ class Normalise:
         after: Callable[[Pixels], Pixels] | None = None,
     ) -> None:
         if len(std) != len(mean) or not all(value > 0 for value in std):
-            raise refused("std", std, f"a positive number for each of the {len(mean)} channels of mean")
+            refuse("std", std, f"a positive number for each of the {len(mean)} channels of mean")
         if not maximum > 0:
-            raise refused("maximum", maximum, "maximum > 0")
+            refuse("maximum", maximum, "above 0")
         self._scale = 1 / (maximum * torch.tensor(std)[:, None, None])
         self._shift = -(torch.tensor(mean) / torch.tensor(std))[:, None, None]
         self._after = after
@@ -115,7 +115,7 @@ class Normalise:
         if self._after is not None:
             image = self._after(image)
         if image.shape[2] != len(self._scale):
-            raise refused("channels of the image", image.shape[2], f"{len(self._scale)}, as mean has")
+            refuse("channels of the image", image.shape[2], f"{len(self._scale)}, as mean has")
         chw = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return chw * self._scale + self._shift
 

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader, DistributedSampler
 
 from datamodules import DigitsDataModule
-from datamodules.samples import join
+from datamodules.samples import collate
 
 
 class OrderedDigits(DigitsDataModule):
@@ -19,7 +19,7 @@ class OrderedDigits(DigitsDataModule):
         assert self.trainer is not None
         samples = self.train_samples()
         sampler = DistributedSampler(samples, self.trainer.world_size, self.trainer.global_rank, shuffle=False)
-        return DataLoader(samples, self.batch_size, sampler=sampler, collate_fn=join)
+        return DataLoader(samples, self.batch_size, sampler=sampler, collate_fn=collate)
 
 
 class SaveWeights(Callback):

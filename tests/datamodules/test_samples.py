@@ -4,12 +4,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from datamodules.batches import CrowdBatch, ImageBatch
-from datamodules.samples import LabelledArrays, SampleSet, alone, join
+from datamodules.samples import LabelledArrays, SampleSet, batch_of_one, collate
 from datamodules.transforms.pixels import Normalise
 
 
-def test_join_keeps_the_order_of_tensors_and_lists() -> None:
-    batch = join([ImageBatch(torch.full((count, 1, 2, 2), count), [f"of_{count}"] * count) for count in (1, 2)])
+def test_collate_keeps_the_order_of_tensors_and_lists() -> None:
+    batch = collate([ImageBatch(torch.full((count, 1, 2, 2), count), [f"of_{count}"] * count) for count in (1, 2)])
     assert isinstance(batch, ImageBatch)
     assert batch.image[:, 0, 0, 0].tolist() == [1, 2, 2]
     assert batch.id == ["of_1", "of_2", "of_2"]
@@ -26,15 +26,15 @@ class TwoPixels(SampleSet[CrowdBatch]):
         return CrowdBatch(torch.ones(1, 3, 1, 2), torch.ones(1, 1, 1, 2), torch.tensor([index]), points, [f"{index}"])
 
 
-def joined_and_noted(batches: list[CrowdBatch]) -> tuple[CrowdBatch, list[bool]]:
-    batch = join(batches)
+def collate_and_note(batches: list[CrowdBatch]) -> tuple[CrowdBatch, list[bool]]:
+    batch = collate(batches)
     return batch, [tensor.is_shared() for tensor in (batch.image, batch.density, batch.num_heads, *batch.points)]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_join_shares_memory_in_workers_alone(workers: int) -> None:
+def test_collate_shares_memory_in_workers_alone(workers: int) -> None:
     """Where there is none left it fails there, and is told; not in the thread that sends, which loses the batch."""
-    loader = DataLoader(TwoPixels(), batch_size=2, num_workers=workers, collate_fn=joined_and_noted)
+    loader = DataLoader(TwoPixels(), batch_size=2, num_workers=workers, collate_fn=collate_and_note)
     numbers = []
     for batch, shared in loader:
         assert shared == [workers > 0] * 5
@@ -43,17 +43,17 @@ def test_join_shares_memory_in_workers_alone(workers: int) -> None:
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_join_keeps_the_layout_of_images(channels_last: bool) -> None:
+def test_collate_keeps_the_layout_of_images(channels_last: bool) -> None:
     image = torch.rand(3, 5, 4) if not channels_last else torch.rand(5, 4, 3).permute(2, 0, 1)
-    batch = join([ImageBatch(alone(image), [name]) for name in "ab"])
+    batch = collate([ImageBatch(batch_of_one(image), [name]) for name in "ab"])
     assert torch.equal(batch.image, image.expand(2, 3, 5, 4))
     assert batch.image.is_contiguous(memory_format=torch.channels_last) == channels_last
     assert batch.image.is_contiguous() != channels_last
 
 
-def test_join_refuses_images_of_different_sizes() -> None:
+def test_collate_refuses_images_of_different_sizes() -> None:
     with pytest.raises(RuntimeError, match="Sizes of tensors must match"):
-        join([ImageBatch(torch.zeros(1, 1, side, 2), ["name"]) for side in (2, 3)])
+        collate([ImageBatch(torch.zeros(1, 1, side, 2), ["name"]) for side in (2, 3)])
 
 
 def test_labelled_arrays_hand_out_their_part() -> None:

@@ -6,8 +6,8 @@ import torch
 from torch.utils.data import DataLoader, SequentialSampler
 
 from datamodules.batches import LabelledBatch
-from datamodules.samples import LabelledArrays, SampleSet, join
-from datamodules.seeding import shuffled_loader
+from datamodules.samples import LabelledArrays, SampleSet, collate
+from datamodules.seeding import make_shuffled_loader
 from datamodules.transforms.augmentation import pad_crop_flip
 from datamodules.transforms.pixels import Normalise
 
@@ -29,14 +29,14 @@ def samples() -> LabelledArrays:
 def loader_of(samples: SampleSet[LabelledBatch], num_workers: int = 0, seed: int = 3, **sharing: int) -> Any:
     """Batches of four; workers live for several epochs."""
     torch.manual_seed(seed)
-    return shuffled_loader(
+    return make_shuffled_loader(
         samples,
         torch.Generator(),
         **sharing,
         batch_size=4,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
-        collate_fn=join,
+        collate_fn=collate,
     )
 
 
@@ -47,7 +47,7 @@ def contents(batches: list[LabelledBatch]) -> Contents:
 
 def images(batches: list[LabelledBatch]) -> dict[str, bytes]:
     """Pixels of each sample by its id, in the order they came in."""
-    batch = join(batches)
+    batch = collate(batches)
     return {name: image.numpy().tobytes() for name, image in zip(batch.id, batch.image, strict=True)}
 
 
@@ -169,7 +169,7 @@ def test_devices_share_out_an_epoch(count: int, twice: int) -> None:
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_plain_indices_give_the_same_images_again_and_again(samples: LabelledArrays, num_workers: int) -> None:
     seeded = loader_of(samples).dataset
-    loader = DataLoader(seeded, 4, sampler=SequentialSampler(seeded), num_workers=num_workers, collate_fn=join)
+    loader = DataLoader(seeded, 4, sampler=SequentialSampler(seeded), num_workers=num_workers, collate_fn=collate)
     first = images(list(loader))
     assert list(first) == [f"{index:02d}" for index in range(12)]
     assert len(set(first.values())) > 9

@@ -25,20 +25,33 @@ def test_stratified_parts_have_each_class_in_proportion() -> None:
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
 def test_fraction_out_of_range_is_named(fraction: float) -> None:
-    with pytest.raises(ValueError, match=rf"^val_fraction={fraction} is not allowed; allowed: 0 < val_fraction < 1$"):
+    with pytest.raises(ValueError, match=rf"^val_fraction must be above 0 and below 1, got {fraction}$"):
         split_indices(10, {"val": fraction})
 
 
 def test_fractions_that_leave_nothing_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"^val_fraction \+ test_fraction=1.2 is not allowed; allowed: a sum below 1"):
+    with pytest.raises(
+        ValueError,
+        match=r"^val_fraction \+ test_fraction must be below 1, so that a part is left to train on, got 1.2$",
+    ):
         split_indices(10, {"val": 0.6, "test": 0.6})
 
 
 def test_empty_part_is_refused() -> None:
-    with pytest.raises(DataError, match=r"^val_fraction=0.01 of 10 samples leave none for val"):
+    with pytest.raises(
+        DataError, match=r"^val_fraction must be larger, so that val gets one of 10 samples, got 0\.01$"
+    ):
         split_indices(10, {"val": 0.01})
 
 
+def test_nothing_to_train_on_is_refused() -> None:
+    message = (
+        r"^val_fraction \+ test_fraction must be smaller, so that some of 2 samples are left to train on, got 0\.96$"
+    )
+    with pytest.raises(DataError, match=message):
+        split_indices(2, {"val": 0.48, "test": 0.48})
+
+
 def test_labels_of_another_length_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"^len\(labels\)=3 is not allowed; allowed: one label for each of the 10"):
+    with pytest.raises(ValueError, match=r"^len\(labels\) must be 10, one label for each sample, got 3$"):
         split_indices(10, {"val": 0.5}, labels=np.zeros(3, np.int64))

@@ -1,4 +1,4 @@
-"""Seeded writers of small data sets in exactly their published layouts."""
+"""Seeded writers of small CIFARs, ImageNets and image files of all kinds, exactly as they are published."""
 
 import pickle
 import struct
@@ -36,8 +36,8 @@ def write_python2_pickle(path: Path, content: dict[str, Any]) -> None:
     path.write_bytes(path.read_bytes().replace(b"cnumpy._core.", b"cnumpy.core."))
 
 
-def _cifar_images(labels: npt.NDArray[np.int64], classes: int, random: np.random.RandomState) -> Pixels:
-    """Noise around a colour that depends on the class, so that there is something to learn: uint8 ``[n, 3072]``."""
+def _draw_cifar_images(labels: npt.NDArray[np.int64], classes: int, random: np.random.RandomState) -> Pixels:
+    """Draw noise around a colour of the class, so that there is something to learn: uint8 ``[n, 3072]``."""
     colours = np.random.RandomState(classes).randint(60, 196, (classes, 3, 1))
     noise = random.randint(-60, 60, (len(labels), 3, 32 * 32))
     return (colours[labels] + noise).astype(np.uint8).reshape(len(labels), -1)
@@ -53,7 +53,7 @@ def write_cifar10(root: Path, seed: int = 0, per_file: int = 20) -> Path:
         content = {
             "batch_label": name,
             "labels": labels.tolist(),
-            "data": _cifar_images(labels, 10, random),
+            "data": _draw_cifar_images(labels, 10, random),
             "filenames": [f"{name}_{number}.png" for number in range(per_file)],
         }
         write_python2_pickle(folder / name, content)
@@ -75,7 +75,7 @@ def write_cifar100(root: Path, seed: int = 0, train: int = 200, test: int = 100)
             "batch_label": name,
             "fine_labels": labels.tolist(),
             "coarse_labels": (labels // 5).tolist(),
-            "data": _cifar_images(labels, 100, random),
+            "data": _draw_cifar_images(labels, 100, random),
         }
         write_python2_pickle(folder / name, content)
     meta = {
@@ -197,7 +197,7 @@ def write_devkit(root: Path, ground_truth: list[int]) -> Path:
 
 
 def _write_photograph(path: Path, position: int, number: int, random: np.random.RandomState) -> None:
-    """Noise around a colour that depends on the class; the first class has one image of each unusual kind."""
+    """Write noise around a colour that depends on the class; the first class has one image of each unusual kind."""
     shape = random.randint(20, 61), random.randint(30, 91)
     height, width = shape if number % 2 else shape[::-1]
     colour = np.random.RandomState(position).randint(60, 196, 3)

@@ -43,7 +43,7 @@ def write_realsr(
                 folder = root / layout.format(camera=camera, split=split) / str(scale)
                 folder.mkdir(parents=True)
                 for number in range(1, count + 1):
-                    clean = photograph(size[0] + 12 * (number - 1), size[1], random)
+                    clean = draw_photograph(size[0] + 12 * (number - 1), size[1], random)
                     small = cv2.resize(clean, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
                     if not smaller:
                         small = cv2.resize(small, clean.shape[1::-1], interpolation=cv2.INTER_CUBIC)
@@ -69,25 +69,25 @@ def write_sidd(
         folder = root / "SIDD_Medium_Srgb" / "Data" / f"{instance:04d}_{scene:03d}_S6_00100_00060_3200_L"
         folder.mkdir(parents=True)
         for shot in ("010", "011"):
-            clean = photograph(*size, random) if scene % 2 else photograph(*size[::-1], random)
+            clean = draw_photograph(*size, random) if scene % 2 else draw_photograph(*size[::-1], random)
             Image.fromarray(clean).save(folder / f"{instance:04d}_GT_SRGB_{shot}.PNG")
-            Image.fromarray(noisy(clean, random)).save(folder / f"{instance:04d}_NOISY_SRGB_{shot}.PNG")
+            Image.fromarray(add_noise(clean, random)).save(folder / f"{instance:04d}_NOISY_SRGB_{shot}.PNG")
     for part in ("Validation", "Benchmark"):
-        clean = np.stack([photograph(32, 32, random) for _ in range(blocks[0] * blocks[1])])
+        clean = np.stack([draw_photograph(32, 32, random) for _ in range(blocks[0] * blocks[1])])
         clean = clean.reshape(*blocks, 32, 32, 3)
-        kinds = {"Noisy": noisy(clean, random)} | ({"Gt": clean} if part == "Validation" else {})
+        kinds = {"Noisy": add_noise(clean, random)} | ({"Gt": clean} if part == "Validation" else {})
         for kind, values in kinds.items():
             name = f"{part}{kind}BlocksSrgb"
             savemat(root / f"{name}.mat", {name: values}, do_compression=True)
     return root
 
 
-def photograph(height: int, width: int, random: np.random.RandomState) -> Pixels:
-    """Something smooth in colour, uint8 ``[height, width, 3]``."""
+def draw_photograph(height: int, width: int, random: np.random.RandomState) -> Pixels:
+    """Draw something smooth in colour, uint8 ``[height, width, 3]``."""
     knots = random.randint(0, 256, (4, 6, 3), np.uint8)
     return np.asarray(cv2.resize(knots, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def noisy(clean: Pixels, random: np.random.RandomState) -> Pixels:
-    """The same with noise, of any shape."""
+def add_noise(clean: Pixels, random: np.random.RandomState) -> Pixels:
+    """Add noise to an image of any shape."""
     return np.clip(clean + 12 * random.randn(*clean.shape), 0, 255).astype(np.uint8)

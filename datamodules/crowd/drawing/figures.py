@@ -3,7 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.crowd.drawing.shapes import Figures, Flags, Map, Shapes, arc, limb, put
+from datamodules.crowd.drawing.shapes import Figures, Flags, Shapes, make_arc, make_limb, put
+from datamodules.types import Map
 
 Facing = npt.NDArray[np.int64]
 FEET = 7.0  # how far below the middle of the head the feet stand, in head diameters, as all lengths here
@@ -33,7 +34,7 @@ _LAMP, _BAG, _BUSH = range(3)
 _CLUMPS = 12
 
 
-def people(figures: Figures, random: np.random.Generator) -> tuple[list[Shapes], list[Shapes]]:
+def make_people(figures: Figures, random: np.random.Generator) -> tuple[list[Shapes], list[Shapes]]:
     """Make up people.
 
     What they have in common is drawn first: where most of them look, how many wear hats or raise an arm, how
@@ -49,27 +50,31 @@ def people(figures: Figures, random: np.random.Generator) -> tuple[list[Shapes],
     count = len(figures.size)
     most = random.choice([_TOWARDS, _AWAY, _LEFT, _RIGHT], p=[0.35, 0.45, 0.1, 0.1])
     facing = np.where(random.random(count) < random.uniform(0.3, 0.95), most, random.integers(0, 4, count))
-    skin = _varied(_SKIN[random.choice(6, count, p=random.dirichlet(np.ones(6)))], 0.12, random)
-    hair = _varied(_HAIR[random.choice(6, count, p=_HAIR_SHARES)], 0.08, random)
+    skin = _vary(_SKIN[random.choice(6, count, p=random.dirichlet(np.ones(6)))], 0.12, random)
+    hair = _vary(_HAIR[random.choice(6, count, p=_HAIR_SHARES)], 0.08, random)
     long_hair = random.random(count) < random.uniform(0.05, 0.5)
     colourful = random.uniform(0.1, 0.9)
-    shirt = _cloth(count, colourful, random)
+    shirt = _make_cloth(count, colourful, random)
     raised = random.random((2, count)) < random.choice([0.02, 0.3]) * random.random()
 
-    bodies = _legs(figures, _cloth(count, 0.15, random) * 0.7, random)
-    bodies.append(_long_hair(figures, hair, long_hair & (facing != _AWAY)))
-    bodies.append(_torso(figures, shirt, _cloth(count, colourful, random), random))
+    bodies = _make_legs(figures, _make_cloth(count, 0.15, random) * 0.7, random)
+    bodies.append(_make_long_hair(figures, hair, long_hair & (facing != _AWAY)))
+    bodies.append(_make_torso(figures, shirt, _make_cloth(count, colourful, random), random))
     for side, up in zip((-1, 1), raised, strict=True):
-        bodies += _arm(figures, side, up, shirt, skin, random)
-    bodies.append(put(figures, arc(0.5, 0.8, y=0.55), skin * 0.8, (0.5, 1), (0, 0.2), fade=0.3))
-    bodies.append(_long_hair(figures, hair, long_hair & (facing == _AWAY)))
+        bodies += _make_arm(figures, side, up, shirt, skin, random)
+    bodies.append(put(figures, make_arc(0.5, 0.8, y=0.55), skin * 0.8, (0.5, 1), (0, 0.2), fade=0.3))
+    bodies.append(_make_long_hair(figures, hair, long_hair & (facing == _AWAY)))
 
     bald = ~long_hair & (random.random(count) < 0.08)
-    heads = [*_face(figures, facing, skin), _short_hair(figures, facing, hair, ~bald), *_hat(figures, facing, random)]
+    heads = [
+        *_make_face(figures, facing, skin),
+        _make_short_hair(figures, facing, hair, ~bald),
+        *_make_hat(figures, facing, random),
+    ]
     return bodies, heads
 
 
-def things(figures: Figures, random: np.random.Generator) -> list[Shapes]:
+def make_things(figures: Figures, random: np.random.Generator) -> list[Shapes]:
     """Make up things that resemble heads: round ones on poles, round ones on the ground, and bushes.
 
     Args:
@@ -91,28 +96,28 @@ def things(figures: Figures, random: np.random.Generator) -> list[Shapes]:
 
     middle = np.stack([np.zeros_like(height), FEET - height], 1)
     radii = np.stack([width, width * ratio], 1) / 2
-    pole = limb(np.full_like(middle, (0, FEET)), middle, 0.2)
+    pole = make_limb(np.full_like(middle, (0, FEET)), middle, 0.2)
     layers = [put(figures, pole, colour * 0.4, (0.3, 30), shown=kind != _BUSH)]
     for number in range(_CLUMPS):
         apart = np.where(kind[:, None] == _BUSH, random.normal(0, 0.8, (count, 2)), 0)
         apart[:, 1] = np.minimum(apart[:, 1], height - radii[:, 1])  # not into the ground
-        corners = (middle + apart)[:, None] + arc(2, 2) * radii[:, None]
-        shaded = _varied(colour, 0.15, random)
+        corners = (middle + apart)[:, None] + make_arc(2, 2) * radii[:, None]
+        shaded = _vary(colour, 0.15, random)
         shown = (kind == _BUSH) | (number == 0)
         layers.append(put(figures, corners, shaded, radii, middle + apart, shown=shown, rough=rough[:, None]))
     return layers
 
 
-def _legs(figures: Figures, colour: Map, random: np.random.Generator) -> list[Shapes]:
+def _make_legs(figures: Figures, colour: Map, random: np.random.Generator) -> list[Shapes]:
     count, legs = len(figures.size), []
     for side in (-1, 1):
         hip = np.full((count, 2), (0.38 * side, 3.3), np.float32)
         foot = np.stack([0.4 * side + random.normal(0, 0.2, count), np.full(count, FEET)], 1).astype(np.float32)
-        legs.append(put(figures, limb(hip, foot, 0.75), colour, (0.8, 30), (0.3 * side, 0), fade=0.1))
+        legs.append(put(figures, make_limb(hip, foot, 0.75), colour, (0.8, 30), (0.3 * side, 0), fade=0.1))
     return legs
 
 
-def _torso(figures: Figures, shirt: Map, trimming: Map, random: np.random.Generator) -> Shapes:
+def _make_torso(figures: Figures, shirt: Map, trimming: Map, random: np.random.Generator) -> Shapes:
     count = len(figures.size)
     right = np.array([(0.3, 0.5), (0.62, 0.62), (0.84, 0.82), (0.95, 1.15), (0.95, 1.7), (0.82, 2.8), (0.84, 3.9)])
     breadth = np.stack([random.uniform(0.9, 1.12, count), np.ones(count)], 1)[:, None]
@@ -121,7 +126,7 @@ def _torso(figures: Figures, shirt: Map, trimming: Map, random: np.random.Genera
     return put(figures, corners, shirt, (1.2, 20), stripes=trimming, waves=waves, rough=0.2, fade=0.16)
 
 
-def _arm(
+def _make_arm(
     figures: Figures, side: int, raised: Flags, shirt: Map, skin: Map, random: np.random.Generator
 ) -> list[Shapes]:
     count = len(figures.size)
@@ -130,48 +135,48 @@ def _arm(
     hand = np.stack([side * random.uniform(0.5, 1.5, count), down], 1).astype(np.float32)
     sleeve = np.where(random.random((count, 1)) < 0.4, skin, shirt * 0.9)
     return [
-        put(figures, limb(shoulder, hand, 0.52), sleeve, (1.5, 20), fade=0.12),
-        put(figures, hand[:, None] + arc(0.42, 0.5), skin, (1.5, 20), fade=0.12),
+        put(figures, make_limb(shoulder, hand, 0.52), sleeve, (1.5, 20), fade=0.12),
+        put(figures, hand[:, None] + make_arc(0.42, 0.5), skin, (1.5, 20), fade=0.12),
     ]
 
 
-def _long_hair(figures: Figures, colour: Map, shown: Flags) -> Shapes:
-    return put(figures, arc(1.15, 1.9, y=0.25), colour, (0.6, 1), (0, 0.2), shown=shown, rough=0.25, fade=0.15)
+def _make_long_hair(figures: Figures, colour: Map, shown: Flags) -> Shapes:
+    return put(figures, make_arc(1.15, 1.9, y=0.25), colour, (0.6, 1), (0, 0.2), shown=shown, rough=0.25, fade=0.15)
 
 
-def _face(figures: Figures, facing: Facing, skin: Map) -> list[Shapes]:
+def _make_face(figures: Figures, facing: Facing, skin: Map) -> list[Shapes]:
     seen = (figures.size[:, 0] > _FACES) & (facing == _TOWARDS)
     black = np.zeros_like(skin)
     flat = (9, 9)
     return [
-        put(figures, arc(*HEAD), skin, (0.5, 0.6)),
-        *(put(figures, arc(0.12, 0.08, x=x, y=0.02), black, flat, shown=seen) for x in (-0.18, 0.18)),
-        put(figures, arc(0.3, 0.07, y=0.32), skin * (0.7, 0.4, 0.4), flat, shown=seen),
+        put(figures, make_arc(*HEAD), skin, (0.5, 0.6)),
+        *(put(figures, make_arc(0.12, 0.08, x=x, y=0.02), black, flat, shown=seen) for x in (-0.18, 0.18)),
+        put(figures, make_arc(0.3, 0.07, y=0.32), skin * (0.7, 0.4, 0.4), flat, shown=seen),
     ]
 
 
-def _short_hair(figures: Figures, facing: Facing, colour: Map, shown: Flags) -> Shapes:
-    """Hair: the upper part of heads turned to the viewer, all of those turned away, the rear of others."""
+def _make_short_hair(figures: Figures, facing: Facing, colour: Map, shown: Flags) -> Shapes:
+    """Make hair: the upper part of heads turned to the viewer, all of those turned away, the rear of others."""
     parts = {_TOWARDS: (195, 345), _AWAY: (0, 360), _LEFT: (200, 420), _RIGHT: (120, 340)}
-    caps = np.stack([arc(0.98, 1.18, *parts[way]) for way in sorted(parts)])
+    caps = np.stack([make_arc(0.98, 1.18, *parts[way]) for way in sorted(parts)])
     return put(figures, caps[facing], colour, (0.52, 0.62), shown=shown, rough=0.25)
 
 
-def _hat(figures: Figures, facing: Facing, random: np.random.Generator) -> list[Shapes]:
+def _make_hat(figures: Figures, facing: Facing, random: np.random.Generator) -> list[Shapes]:
     count = len(figures.size)
     worn = random.random(count) < random.choice([0.05, 0.2, 0.5])
     brimmed = worn & (random.random(count) < 0.7)
-    colour = _cloth(count, 0.5, random)
+    colour = _make_cloth(count, 0.5, random)
     ahead = np.array([0, 0, -0.2, 0.2])[facing]
-    brim = arc(1.5, 0.3, y=-0.22) + np.stack([ahead, np.zeros_like(ahead)], 1)[:, None]
+    brim = make_arc(1.5, 0.3, y=-0.22) + np.stack([ahead, np.zeros_like(ahead)], 1)[:, None]
     return [
-        put(figures, arc(1.02, 1.2, 180, 360, y=-0.1), colour, (0.54, 0.7), shown=worn, rough=0.2),
+        put(figures, make_arc(1.02, 1.2, 180, 360, y=-0.1), colour, (0.54, 0.7), shown=worn, rough=0.2),
         put(figures, brim, colour * 0.8, (0.8, 0.8), shown=brimmed),
     ]
 
 
-def _cloth(count: int, colourful: float, random: np.random.Generator) -> Map:
-    """Colours of cloth, from black to white and from grey to bright, ``[count, 3]``."""
+def _make_cloth(count: int, colourful: float, random: np.random.Generator) -> Map:
+    """Draw colours of cloth, from black to white and from grey to bright, ``[count, 3]``."""
     brightness = random.beta(1.1, 1.3, (count, 1))
     hue = random.random((count, 1)) + np.array([0, 1 / 3, 2 / 3])
     saturation = colourful * random.random((count, 1))
@@ -179,6 +184,6 @@ def _cloth(count: int, colourful: float, random: np.random.Generator) -> Map:
     return cloth
 
 
-def _varied(colours: npt.NDArray[np.floating], spread: float, random: np.random.Generator) -> Map:
-    """Colours made brighter and darker at random."""
+def _vary(colours: npt.NDArray[np.floating], spread: float, random: np.random.Generator) -> Map:
+    """Make colours brighter and darker at random."""
     return np.clip(colours * random.normal(1, spread, (len(colours), 1)), 0, 1.5).astype(np.float32)

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import cv2  # albumentations brings it
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.crowd.drawing.backdrops import backdrop, ground, noise
-from datamodules.crowd.drawing.figures import FEET, HEAD, people, things
-from datamodules.crowd.drawing.shapes import FINE, Figures, Map, count_points, draw, paint
-from datamodules.errors import check_at_least, refused
-from datamodules.types import Pixels
+from datamodules.crowd.drawing.backdrops import draw_backdrop, draw_ground, draw_noise
+from datamodules.crowd.drawing.figures import FEET, HEAD, make_people, make_things
+from datamodules.crowd.drawing.shapes import FINE, Figures, count_points, draw, paint
+from datamodules.errors import check_at_least, refuse
+from datamodules.types import Map, Pixels
 
 _SMALLEST, _LARGEST = 3.0, 60.0  # diameters of heads in pixels
 _SPREAD = 0.15  # heads at one distance are smaller or larger by up to this share
@@ -66,7 +66,7 @@ def check_scene(height: int, width: int, max_heads: int) -> None:
     """
     check_at_least(64, height=height, width=width)
     if not 1 <= max_heads <= 2000:
-        raise refused("max_heads", max_heads, "1 <= max_heads <= 2000")
+        refuse("max_heads", max_heads, "from 1 to 2000")
 
 
 def render_scene(seed: int | Sequence[int], height: int = 384, width: int = 512, max_heads: int = 2000) -> Scene:
@@ -96,24 +96,24 @@ def render_scene(seed: int | Sequence[int], height: int = 384, width: int = 512,
     """
     check_scene(height, width, max_heads)
     random = np.random.default_rng(seed)
-    texture = noise(random)
-    people_wanted = _crowd_size(max_heads, random)
+    texture = draw_noise(random)
+    people_wanted = _draw_crowd_size(max_heads, random)
     for _ in range(20):  # until there is room for them
-        camera = _camera(height, random.uniform(1, 1.6) * width, random)
-        places = _places(camera, width, random)
+        camera = _place_camera(height, random.uniform(1, 1.6) * width, random)
+        places = _find_places(camera, width, random)
         if len(places) >= 1.1 * people_wanted:
             break
-    order = _preference(places, camera, width, random)
+    order = _order_places(places, camera, width, random)
     clutter = int(60 * random.random() ** 2)
-    persons = _figures(places[order[:people_wanted]], camera, random)
-    objects = _figures(random.permutation(places[order[people_wanted:]])[:clutter], camera, random)
+    persons = _make_figures(places[order[:people_wanted]], camera, random)
+    objects = _make_figures(random.permutation(places[order[people_wanted:]])[:clutter], camera, random)
 
-    bodies, heads = people(persons, random)
-    layers = [*bodies, *heads, *things(objects, random)]
+    bodies, heads = make_people(persons, random)
+    layers = [*bodies, *heads, *make_things(objects, random)]
     seen = draw(layers, height, width)
-    bare, distance = _surroundings(height, width, camera, [persons, objects], texture, random)
+    bare, distance = _draw_surroundings(height, width, camera, [persons, objects], texture, random)
     painted = paint(bare, seen, layers, texture, random)
-    image = _photograph(painted[..., :3], np.maximum(distance, painted[..., 3]), random)
+    image = _take_photograph(painted[..., :3], np.maximum(distance, painted[..., 3]), random)
 
     size = persons.size[:, 0]
     points_of_heads = np.sum(count_points(seen, layers)[len(bodies) : len(bodies + heads)], axis=0)
@@ -124,15 +124,15 @@ def render_scene(seed: int | Sequence[int], height: int = 384, width: int = 512,
     return Scene(image, persons.middle[annotated], size[annotated])
 
 
-def _crowd_size(max_heads: int, random: np.random.Generator) -> int:
+def _draw_crowd_size(max_heads: int, random: np.random.Generator) -> int:
     if random.random() < _NO_CROWD:
         return 0
     few = min(_FEWEST, max_heads)
     return min(max_heads, int(np.exp(random.uniform(np.log(few), np.log(max_heads + 1)))))
 
 
-def _camera(height: int, focal: float, random: np.random.Generator) -> _Camera:
-    """A camera so high that the crowd's heads shrink to the smallest size in the upper part of the image."""
+def _place_camera(height: int, focal: float, random: np.random.Generator) -> _Camera:
+    """Place a camera so high that the crowd's heads shrink to the smallest size in the upper part of the image."""
     farthest = _SMALLEST / (1 - _SPREAD)
     nearest = min(_LARGEST / (1 + _SPREAD), height / 7) * (1 - 0.7 * random.random() ** 2)
     nearest = max(nearest, 2 * farthest)
@@ -141,8 +141,8 @@ def _camera(height: int, focal: float, random: np.random.Generator) -> _Camera:
     return _Camera(end - farthest * rise, rise, focal, nearest, farthest)
 
 
-def _places(camera: _Camera, width: int, random: np.random.Generator) -> Map:
-    """Where people can stand: columns, and the diameters that heads have there, ``[M, 2]``.
+def _find_places(camera: _Camera, width: int, random: np.random.Generator) -> Map:
+    """Find where people can stand: columns, and the diameters that heads have there, ``[M, 2]``.
 
     They stand in rows, more than two diameters apart on the ground, or so far that not all are hidden by the next row.
     """
@@ -158,8 +158,8 @@ def _places(camera: _Camera, width: int, random: np.random.Generator) -> Map:
     return np.concatenate(rows).astype(np.float32)
 
 
-def _preference(places: Map, camera: _Camera, width: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Places in the order in which people take them: in clusters, seldom in aisles, perhaps rather near than far."""
+def _order_places(places: Map, camera: _Camera, width: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Order places as people take them: in clusters, seldom in aisles, perhaps rather near than far."""
     across, away = (places[:, 0] - width / 2) / places[:, 1], camera.focal / places[:, 1]
     liking = random.uniform(0, 1.2) * np.log(places[:, 1])
     attraction = random.uniform(0, 5)
@@ -173,8 +173,8 @@ def _preference(places: Map, camera: _Camera, width: int, random: np.random.Gene
     return np.argsort(-liking - random.gumbel(size=len(places)))  # draws without replacement, of odds exp(liking)
 
 
-def _figures(places: Map, camera: _Camera, random: np.random.Generator) -> Figures:
-    """Figures in some places, taller and smaller ones."""
+def _make_figures(places: Map, camera: _Camera, random: np.random.Generator) -> Figures:
+    """Make figures in some places, taller and smaller ones."""
     count = len(places)
     column, nearness = places.T
     row = camera.horizon + nearness * (camera.rise + random.uniform(-0.35, 0.35, count))
@@ -187,22 +187,22 @@ def _figures(places: Map, camera: _Camera, random: np.random.Generator) -> Figur
     )
 
 
-def _surroundings(
+def _draw_surroundings(
     height: int, width: int, camera: _Camera, groups: list[Figures], texture: Map, random: np.random.Generator
 ) -> tuple[Map, Map]:
-    """Backdrop and ground with shadows, ``[H, W, 3]``, and the diameter that a head would have there, ``[H, W]``."""
+    """Draw backdrop and ground with shadows, ``[H, W, 3]``, and the diameter of a head there, ``[H, W]``."""
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     below = camera.rise + FEET  # how far the ground is below the horizon, in diameters
     end = int(np.clip(camera.horizon + camera.farthest * below, 1, height - 1))
     distance = np.maximum((rows - camera.horizon) / below, camera.farthest).astype(np.float32)
     size = distance[end:]
-    floor = ground((columns[end:] - width / 2) / size, camera.focal / size, size, texture, random)
-    floor *= 1 - random.uniform(0.2, 0.6) * _shadows(height, width, groups, random.uniform(-3, 3))[end:, :, None]
-    return np.concatenate([backdrop(end, width, texture, random), floor]), distance
+    floor = draw_ground((columns[end:] - width / 2) / size, camera.focal / size, size, texture, random)
+    floor *= 1 - random.uniform(0.2, 0.6) * _draw_shadows(height, width, groups, random.uniform(-3, 3))[end:, :, None]
+    return np.concatenate([draw_backdrop(end, width, texture, random), floor]), distance
 
 
-def _shadows(height: int, width: int, groups: list[Figures], cast: float) -> Map:
-    """Where figures shade the ground, 0 to 1; ``cast`` is how far to the right, in diameters."""
+def _draw_shadows(height: int, width: int, groups: list[Figures], cast: float) -> Map:
+    """Shade the ground by figures, 0 to 1; ``cast`` is how far to the right, in diameters."""
     shaded = np.zeros((height, width), np.uint8)
     for figures in groups:
         feet = figures.middle + figures.size * np.array([cast / 2, FEET], np.float32)
@@ -212,8 +212,8 @@ def _shadows(height: int, width: int, groups: list[Figures], cast: float) -> Map
     return (cv2.GaussianBlur(shaded, (0, 0), 1.5) / 255).astype(np.float32)
 
 
-def _photograph(image: Map, distance: Map, random: np.random.Generator) -> Pixels:
-    """What a camera makes of it: haze and blur far away, light that varies, a colour cast, noise."""
+def _take_photograph(image: Map, distance: Map, random: np.random.Generator) -> Pixels:
+    """Imitate what a camera makes of it: haze and blur far away, light that varies, a colour cast, noise."""
     far = (_SMALLEST / np.maximum(distance, _SMALLEST))[..., None]
     haze = random.uniform(0, 0.4) * far
     image = image + haze * (random.uniform(0.4, 0.85) - image)

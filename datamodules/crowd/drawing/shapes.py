@@ -7,11 +7,12 @@ which of them is seen at each point, so that what is left of each can be counted
 
 from typing import NamedTuple
 
-import cv2  # albumentations brings it
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-Map = npt.NDArray[np.float32]
+from datamodules.types import Map
+
 Flags = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.int32]
 FINE = 2  # points of the map along one pixel of the image
@@ -64,8 +65,8 @@ class Shapes(NamedTuple):
     size: Map
 
 
-def arc(width: float, height: float, start: float = 0, stop: float = 360, x: float = 0, y: float = 0) -> Map:
-    """An ellipse, or what a chord cuts off it.
+def make_arc(width: float, height: float, start: float = 0, stop: float = 360, x: float = 0, y: float = 0) -> Map:
+    """Make an ellipse, or what a chord cuts off it.
 
     Args:
         width: Of the ellipse.
@@ -82,8 +83,8 @@ def arc(width: float, height: float, start: float = 0, stop: float = 360, x: flo
     return np.stack([x + width / 2 * np.cos(angles), y + height / 2 * np.sin(angles)], 1).astype(np.float32)
 
 
-def limb(start: Map, end: Map, width: float) -> Map:
-    """A straight limb, round where it begins.
+def make_limb(start: Map, end: Map, width: float) -> Map:
+    """Make a straight limb, round where it begins.
 
     Args:
         start: Where it begins, ``[N, 2]``.
@@ -132,7 +133,7 @@ def put(
     """
     count = len(figures.size)
 
-    def of_each(values: npt.ArrayLike, number: int) -> Map:
+    def spread(values: npt.ArrayLike, number: int) -> Map:
         return np.broadcast_to(np.asarray(values, np.float32), (count, number))
 
     upright = np.broadcast_to(corners.astype(np.float32), (count, *corners.shape[-2:]))
@@ -141,13 +142,13 @@ def put(
         corners=figures.middle[:, None] + figures.size[..., None] * leaning,
         shown=np.ones(count, bool) if shown is None else shown,
         nearness=figures.nearness,
-        colour=of_each(colour, 3),
-        stripes=of_each(colour if stripes is None else stripes, 3),
-        waves=of_each(waves, 2),
-        middle=figures.middle + figures.size * of_each(middle, 2),
-        radii=figures.size * of_each(radii, 2),
-        rough=of_each(rough, 1),
-        fade=of_each(fade, 1),
+        colour=spread(colour, 3),
+        stripes=spread(colour if stripes is None else stripes, 3),
+        waves=spread(waves, 2),
+        middle=figures.middle + figures.size * spread(middle, 2),
+        radii=figures.size * spread(radii, 2),
+        rough=spread(rough, 1),
+        fade=spread(fade, 1),
         size=figures.size,
     )
 
@@ -165,7 +166,7 @@ def draw(layers: list[Shapes], height: int, width: int) -> Labels:
         number. Shapes are numbered from 1, layer by layer.
     """
     seen = np.zeros((FINE * height, FINE * width), np.int32)
-    corners = [_fixed_point(layer.corners) for layer in layers]
+    corners = [_to_fixed_point(layer.corners) for layer in layers]
     layer_of = np.concatenate([np.full(len(layer.shown), number) for number, layer in enumerate(layers)])
     figure_of = np.concatenate([np.arange(len(layer.shown)) for layer in layers])
     shown = np.concatenate([layer.shown for layer in layers])
@@ -232,8 +233,8 @@ def paint(image: Map, seen: Labels, layers: list[Shapes], texture: Map, random: 
     return smaller.astype(np.float32, copy=False)
 
 
-def _fixed_point(corners: Map) -> npt.NDArray[np.int32]:
-    """Corners in points of the map as OpenCV takes them, half a point further in, since it fills as much beyond."""
+def _to_fixed_point(corners: Map) -> npt.NDArray[np.int32]:
+    """Turn corners into points of the map as OpenCV takes them, half a point further in: it fills as much beyond."""
     middle = corners.mean(1, keepdims=True)
     extent = np.maximum(FINE * np.ptp(corners, axis=1, keepdims=True), 2)
     inner = middle + (corners - middle) * (1 - 1 / extent)

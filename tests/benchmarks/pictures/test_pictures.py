@@ -19,7 +19,7 @@ from benchmarks.pictures.method import acda_layer, filters_at, method, plain_lay
 from benchmarks.pictures.photographs import restoration, scales
 from benchmarks.pictures.toy import toy
 from datamodules.batches import CrowdBatch
-from datamodules.restoration.sample_photo_files import noisy_pair
+from datamodules.restoration.sample_photo_files import make_noisy_pair
 
 TINY: dict[str, Callable[[], Canvas]] = {
     "method": partial(method, 2),
@@ -122,7 +122,7 @@ def test_trained_layers_repeat() -> None:
 def test_psnr_beneath_the_noisy_photograph_is_that_of_what_is_shown(drawn: Drawn) -> None:
     restoration(2)
     noisy, _, clean = (picture.permute(1, 2, 0).numpy() for picture in drawn.pictures)
-    whole = noisy_pair("chelsea.png", 0, 10)
+    whole = make_noisy_pair("chelsea.png", 0, 10)
     assert any(np.array_equal(whole[1][60:204, left : left + clean.shape[1]], clean) for left in range(300))
     assert f"PSNR {peak_signal_noise_ratio(clean, noisy):.2f} dB" in drawn.texts
 

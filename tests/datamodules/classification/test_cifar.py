@@ -16,7 +16,7 @@ from torchvision import datasets
 
 from datamodules import CIFAR10DataModule, CIFAR100DataModule, DataError
 from datamodules.batches import ImageBatch, LabelledBatch
-from datamodules.samples import LabelledArrays, join
+from datamodules.samples import LabelledArrays, collate
 from tests.support.image_files import ImageFiles, write_cifar10, write_cifar100, write_python2_pickle
 
 
@@ -41,7 +41,9 @@ def read(file: Path) -> dict[str, Any]:
 )
 def test_splits(cifar_root: Path, module: type[CIFAR10DataModule], val_fraction: float, sizes: list[int]) -> None:
     data = module(str(cifar_root), num_workers=0, batch_size=16, val_fraction=val_fraction, augment=False)
-    parts = [join(list(loader)) for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())]
+    parts = [
+        collate(list(loader)) for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())
+    ]
     assert [len(part.id) for part in parts] == list(sizes)
     published = sizes[0] + sizes[1]
     assert sorted(parts[0].id + parts[1].id) == [f"train_{index:05d}" for index in range(published)]
@@ -60,7 +62,7 @@ def test_batches_have_the_documented_shapes(cifar_root: Path) -> None:
 
 def test_images_and_labels_are_those_of_the_files(cifar_root: Path) -> None:
     data = CIFAR100DataModule(str(cifar_root), num_workers=0)
-    batch = join(list(data.test_dataloader()))
+    batch = collate(list(data.test_dataloader()))
     content = read(cifar_root / "cifar-100-python" / "test")
     pixels = batch.image * torch.tensor(data._std)[:, None, None] + torch.tensor(data._mean)[:, None, None]
     np.testing.assert_allclose(pixels.flatten(1) * 255, content["data"], atol=1e-3)
@@ -98,7 +100,7 @@ def test_only_training_images_are_augmented(cifar_root: Path) -> None:
 def test_predicted_images_are_resized(cifar_root: Path, odd_images: ImageFiles) -> None:
     folder, expected = odd_images
     data = CIFAR10DataModule(str(cifar_root), num_workers=0, predict_dir=str(folder))
-    batch = join(list(data.predict_dataloader()))
+    batch = collate(list(data.predict_dataloader()))
     assert isinstance(batch, ImageBatch)
     assert batch.image.shape == (len(expected), 3, 32, 32)
     one_pixel = batch.image[batch.id.index("one_pixel.png")]
@@ -223,5 +225,5 @@ def test_failed_download_is_explained(tmp_path: Path, published: Path) -> None:
 
 
 def test_fraction_out_of_range_is_named() -> None:
-    with pytest.raises(ValueError, match=r"^val_fraction=0 is not allowed; allowed: 0 < val_fraction < 1$"):
+    with pytest.raises(ValueError, match=r"^val_fraction must be above 0 and below 1, got 0$"):
         CIFAR10DataModule(val_fraction=0)

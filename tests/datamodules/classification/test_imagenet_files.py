@@ -9,9 +9,8 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from datamodules import DataError, ImageNetDataModule
-from datamodules.classification.class_folders import class_folders, list_classes
+from datamodules.classification.class_folders import list_class_folders, list_classes
 from datamodules.classification.imagenet_files import DEVKIT, read_devkit
-from datamodules.errors import abbreviated
 from tests.support.image_files import IMAGENET_CLASSES, write_devkit, write_imagenet
 
 CLASSES = sorted(IMAGENET_CLASSES)
@@ -152,11 +151,6 @@ def test_classes_without_training_images_are_named(folders: Path, tmp_path: Path
     assert message.startswith(f"'{raw}/val' holds images of classes that '{raw}/train' lacks: n02012849. Extract")
 
 
-def test_long_lists_are_abbreviated() -> None:
-    assert abbreviated(list("abcde")) == "a, b, c, d, e"
-    assert abbreviated(list("abcdefg")) == "a, b, c, d, e and 2 more"
-
-
 def test_missing_development_kit_is_explained(raw: Path) -> None:
     shutil.rmtree(raw / DEVKIT)
     message = refusal(raw)
@@ -242,6 +236,6 @@ def test_listing_looks_at_no_file(tmp_path: Path) -> None:
         (tmp_path / "train" / f"class_{number}").mkdir(parents=True)
         for image in range(200):
             (tmp_path / "train" / f"class_{number}" / f"{image}.jpg").symlink_to("nowhere")  # to look at it would fail
-    files = list_classes(tmp_path, "train", class_folders(tmp_path / "train"))
+    files = list_classes(tmp_path, "train", list_class_folders(tmp_path / "train"))
     assert len(files.paths) == len(files.labels) == 600
     assert files.paths[200] == "train/class_1/0.jpg"

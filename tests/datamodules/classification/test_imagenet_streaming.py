@@ -1,31 +1,36 @@
-"""With litdata installed, the data is converted and read; without it, its absence is explained."""
+"""An ImageNet is converted and read; where litdata is missing, that is explained."""
 
-from importlib.util import find_spec
+import multiprocessing
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from datamodules import DataError, ImageNetDataModule
-from datamodules.classification.imagenet_streaming import StreamingImageNetDataModule, convert
-from datamodules.samples import join
+from datamodules import DataError, ImageNetDataModule, StreamingImageNetDataModule
+from datamodules.classification.imagenet_chunks import convert, main
+from datamodules.samples import collate
 
 SMALL = {"total_batch_size": 8, "resize_size": 36, "crop_size": 32}
-with_litdata = pytest.mark.skipif(find_spec("litdata") is None, reason="needs litdata")
 
 
 @pytest.fixture(scope="module")
 def chunks(raw_imagenet_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small ImageNet, converted."""
+    """A small ImageNet, converted by the command."""
     folder = tmp_path_factory.mktemp("chunks") / "imagenet"
-    convert(str(raw_imagenet_root), str(folder))
+    command = [sys.executable, "-m", "datamodules.classification.imagenet_chunks", str(raw_imagenet_root), str(folder)]
+    ended = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "Warning" not in ended.stderr
     return folder
 
 
-@pytest.mark.skipif(find_spec("litdata") is not None, reason="litdata is here")
-def test_missing_package_is_named(raw_imagenet_root: Path, tmp_path: Path) -> None:
-    message = r"^Streaming needs the package litdata \(No module named 'litdata'\): pip install litdata$"
+def test_missing_package_is_named(raw_imagenet_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "litdata", None)  # as if it were not installed
+    message = r"^Streaming needs the package litdata \(.*litdata.*\): pip install litdata$"
     with pytest.raises(DataError, match=message):
         StreamingImageNetDataModule().setup("fit")
     with pytest.raises(DataError, match=message):
@@ -33,7 +38,6 @@ def test_missing_package_is_named(raw_imagenet_root: Path, tmp_path: Path) -> No
     assert not (tmp_path / "chunks").exists()
 
 
-@with_litdata
 @pytest.mark.parametrize(("num_workers", "splits"), [(0, ("train", "val", "test")), (2, ("train",))])
 def test_what_is_read_is_what_was_converted(
     chunks: Path, raw_imagenet_root: Path, num_workers: int, splits: tuple[str, ...]
@@ -46,16 +50,34 @@ def test_what_is_read_is_what_was_converted(
     for split in splits:
         loader = getattr(streamed, f"{split}_dataloader")()
         assert (loader.num_workers, loader.batch_size) == (num_workers, 8)
-        batch, expected = (join(list(made)) for made in (loader, getattr(files, f"{split}_dataloader")()))
+        batch, expected = (collate(list(made)) for made in (loader, getattr(files, f"{split}_dataloader")()))
         order = [expected.id.index(name) for name in batch.id]
         assert len(set(order)) == len(order) == (32 if split == "train" else 20)  # of 35: whole batches
         assert torch.equal(batch.image, expected.image[order])
         assert torch.equal(batch.label, expected.label[order])
         if split == "train":
-            assert join(list(loader)).id != batch.id
+            assert collate(list(loader)).id != batch.id
 
 
-@with_litdata
+def test_converting_leaves_the_process_and_other_folders_as_they_are(
+    imagenet_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """litdata would set the start method of all later processes and empty folders that others may use."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv("DATA_OPTIMIZER_CACHE_FOLDER", raising=False)
+    monkeypatch.setenv("DATA_OPTIMIZER_DATA_CACHE_FOLDER", "of the user's")
+    for name in ("data", "chunks"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "kept").touch()
+    before = multiprocessing.get_start_method()
+    convert(str(imagenet_root), str(tmp_path / "out" / "imagenet"))
+    assert multiprocessing.get_start_method() == before
+    assert all((tmp_path / name / "kept").is_file() for name in ("data", "chunks"))
+    assert os.environ["DATA_OPTIMIZER_DATA_CACHE_FOLDER"] == "of the user's"
+    assert "DATA_OPTIMIZER_CACHE_FOLDER" not in os.environ
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["imagenet"]
+
+
 def test_missing_data_is_named(tmp_path: Path, chunks: Path) -> None:
     with pytest.raises(
         DataError, match=r"^url='.*/absent' cannot be read \(.*\)\. Name the folder, .*--data.init_args"
@@ -65,6 +87,23 @@ def test_missing_data_is_named(tmp_path: Path, chunks: Path) -> None:
         convert(str(tmp_path), str(chunks))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("absent", "out"), 1, "error: data_dir='absent' does not exist."),
+        (("absent", "out", "--num_workers=0"), 2, "error: num_workers must be at least 1, got 0"),
+        (("absent",), 2, "the following arguments are required: output_dir"),
+    ],
+)
+def test_the_command_tells_what_is_wrong(
+    arguments: tuple[str, ...], code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == code
+    assert message in capsys.readouterr().err
+
+
 def test_arguments_out_of_range_are_named() -> None:
-    with pytest.raises(ValueError, match=r"^shuffle_seed=-1 is not allowed; allowed: shuffle_seed >= 0$"):
+    with pytest.raises(ValueError, match=r"^shuffle_seed must be at least 0, got -1$"):
         StreamingImageNetDataModule(shuffle_seed=-1)

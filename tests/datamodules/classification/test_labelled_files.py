@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from datamodules import DataError
 from datamodules.classification.labelled_files import LabelledFiles, Paths
-from datamodules.samples import join
+from datamodules.samples import collate
 from datamodules.transforms.pixels import EightBit
 
 DAMAGED = {1: b"", 2: b"not an image", 5: b"\xff\xd8\xff\xe0\x00\x10JFIF"}
@@ -55,7 +55,7 @@ def test_paths_are_a_list_of_texts() -> None:
 def test_a_part_hands_out_its_images(folder: Path) -> None:
     part = samples_in(folder, None, indices=range(7, 2, -4))
     assert len(part) == 2
-    batch = join([part[0], part[1]])
+    batch = collate([part[0], part[1]])
     assert (batch.image.dtype, batch.image.shape) == (torch.uint8, (2, 3, 4, 4))
     assert batch.image.is_contiguous(memory_format=torch.channels_last)
     assert (batch.label.tolist(), batch.id) == ([70, 30], ["7.jpeg", "3.jpeg"])
@@ -102,14 +102,14 @@ def test_workers_count_together(folder: Path, num_workers: int, tmp_path: Path) 
     logger.addHandler(handler)
     try:
         loader = DataLoader(
-            samples_in(folder, 3), collate_fn=join, num_workers=num_workers, persistent_workers=num_workers > 0
+            samples_in(folder, 3), collate_fn=collate, num_workers=num_workers, persistent_workers=num_workers > 0
         )
         for _ in range(2):
             assert [batch.id[0][0] for batch in loader] == list("03334667")
         del loader
         lines = (tmp_path / "log").read_text().splitlines()
         assert sorted(line.split("'")[1][-6:] for line in lines) == ["1.jpeg", "2.jpeg", "5.jpeg"]
-        loader = DataLoader(samples_in(folder, 2), collate_fn=join, num_workers=num_workers)
+        loader = DataLoader(samples_in(folder, 2), collate_fn=collate, num_workers=num_workers)
         message = message_of(loader)
     finally:
         logger.removeHandler(handler)

@@ -3,12 +3,12 @@ import pytest
 import torch
 
 from datamodules import TexturesDataModule
-from datamodules.classification.textures import WAVELENGTHS, grain
+from datamodules.classification.textures import WAVELENGTHS, make_grain
 
 
 @pytest.mark.parametrize("wavelength", WAVELENGTHS)
 def test_grain_has_one_scale_and_unit_variance(wavelength: float) -> None:
-    image = grain(64, wavelength, np.random.default_rng(0))
+    image = make_grain(64, wavelength, np.random.default_rng(0))
     assert image.mean() == pytest.approx(0, abs=1e-5)
     assert image.var() == pytest.approx(1, rel=1e-4)
     power = np.abs(np.fft.fft2(image)) ** 2

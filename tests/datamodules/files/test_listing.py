@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 
 from datamodules import DataError
 from datamodules.batches import ImageBatch
-from datamodules.samples import ImageFolder, join
+from datamodules.samples import ImageFolder, collate
 from datamodules.transforms.pixels import Normalise, Resize
 from tests.support.image_files import ImageFiles
 
@@ -58,7 +58,7 @@ def test_folder_without_images_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_damaged_image_is_named_without_a_traceback(tmp_path: Path, num_workers: int) -> None:
     (tmp_path / "damaged.png").write_bytes(b"no image")
-    loader = DataLoader(ImageFolder(tmp_path, to_tensor), collate_fn=join, num_workers=num_workers)
+    loader = DataLoader(ImageFolder(tmp_path, to_tensor), collate_fn=collate, num_workers=num_workers)
     path = tmp_path / "damaged.png"
     # Not pytest.raises: its traceback would keep the iterator until collection, which then takes five seconds.
     message = "no error"
@@ -74,6 +74,6 @@ def test_damaged_image_is_named_without_a_traceback(tmp_path: Path, num_workers:
 def test_images_of_different_sizes_form_a_batch_once_resized(odd_images: ImageFiles) -> None:
     folder, expected = odd_images
     samples = ImageFolder(folder, Normalise([0], [1], after=Resize(6, 5)), grey=True)
-    batch = next(iter(DataLoader(samples, batch_size=len(samples), collate_fn=join)))
+    batch = next(iter(DataLoader(samples, batch_size=len(samples), collate_fn=collate)))
     assert batch.image.shape == (len(expected), 1, 6, 5)
     assert batch.id == sorted(expected)

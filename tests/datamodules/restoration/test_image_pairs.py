@@ -10,7 +10,14 @@ from PIL import Image
 
 from datamodules import DataError
 from datamodules.files.readers import read_image
-from datamodules.restoration.image_pairs import ImagePair, MemoryMaps, check_sizes, convert_pairs, partners, read_pair
+from datamodules.restoration.image_pairs import (
+    ImagePair,
+    MemoryMaps,
+    check_sizes,
+    convert_pairs,
+    match_pairs,
+    read_pair,
+)
 from datamodules.types import Pixels
 
 HEIGHT, WIDTH = 20, 30
@@ -122,8 +129,8 @@ def test_images_without_a_partner_are_named() -> None:
     with pytest.raises(
         DataError, match=r"^'/data' lacks the partners of 3 images: a_LR\.png, d_HR\.png, e_HR\.png\. Add them, or"
     ):
-        partners(degraded, clean, Path("/data"))
-    both = partners({"c": Path("1"), "b": Path("2")}, {"b": Path("3"), "c": Path("4")}, Path("/data"))
+        match_pairs(degraded, clean, Path("/data"))
+    both = match_pairs({"c": Path("1"), "b": Path("2")}, {"b": Path("3"), "c": Path("4")}, Path("/data"))
     assert both == [("b", Path("2"), Path("3")), ("c", Path("1"), Path("4"))]
 
 

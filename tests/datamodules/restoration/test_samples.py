@@ -9,11 +9,18 @@ import torch
 from PIL import Image
 
 from datamodules.restoration.image_pairs import ImagePair
-from datamodules.restoration.samples import DegradedImages, RandomPatches, WholeImages, as_tensor, enlarged, posed
+from datamodules.restoration.samples import (
+    DegradedImages,
+    RandomPatches,
+    WholeImages,
+    as_tensor,
+    enlarge,
+    turn_and_mirror,
+)
 from datamodules.samples import ImageFolder
 from datamodules.transforms.pixels import EightBit
 from tests.support.image_files import ImageFiles
-from tests.support.restoration_files import photograph
+from tests.support.restoration_files import draw_photograph
 
 HEIGHT, WIDTH, SIDE = 9, 12, 4
 
@@ -124,15 +131,15 @@ def test_poses_are_those_of_opencv() -> None:
     turned.append(cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE))
     for pose in range(8):
         expected = turned[pose % 4] if pose < 4 else cv2.flip(turned[pose % 4], 1)
-        np.testing.assert_array_equal(posed(image, pose), expected)
+        np.testing.assert_array_equal(turn_and_mirror(image, pose), expected)
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3, 4])
 def test_enlarging_is_that_of_pillow(factor: int) -> None:
-    image = photograph(13, 17, np.random.RandomState(0))
+    image = draw_photograph(13, 17, np.random.RandomState(0))
     image[4:8, 5:11] = 255  # edges, at which it overshoots
     image[9:, 5:11] = 0
-    made = enlarged(as_tensor(image), factor)[0]
+    made = enlarge(as_tensor(image), factor)[0]
     for plane, values in zip(made, np.moveaxis(image.astype(np.float32), -1, 0), strict=True):
         # As floating point: of 8-bit images Pillow cuts off what overshoots after the first of two passes, too.
         expected = Image.fromarray(values).resize((17 * factor, 13 * factor), Image.Resampling.BICUBIC)

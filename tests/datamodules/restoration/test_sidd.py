@@ -11,7 +11,7 @@ from scipy.io import loadmat, savemat
 
 from datamodules import DataError, SIDDDataModule
 from datamodules.batches import DegradedBatch, RestorationBatch
-from datamodules.samples import join
+from datamodules.samples import collate
 from tests.support.image_files import ImageFiles
 from tests.support.restoration_files import write_sidd
 
@@ -28,7 +28,7 @@ def module(root: Path, **arguments: Any) -> SIDDDataModule:
 
 
 def all_of(data: SIDDDataModule, split: str) -> Any:
-    return join(list(getattr(data, f"{split}_dataloader")()))
+    return collate(list(getattr(data, f"{split}_dataloader")()))
 
 
 def scenes(ids: list[str]) -> set[str]:
@@ -95,7 +95,7 @@ def test_test_takes_the_published_blocks(sidd: Path) -> None:
     data.setup("test")
     batches = list(data.test_dataloader())
     assert [len(batch.id) for batch in batches] == [4, 2]
-    batch = join(batches)
+    batch = collate(batches)
     assert batch.id == ["0000", "0001", "0002", "0003", "0004", "0005"]
     for values, name in ((batch.image, "ValidationNoisyBlocksSrgb"), (batch.target, "ValidationGtBlocksSrgb")):
         published = loadmat(sidd / f"{name}.mat")[name]
@@ -117,7 +117,7 @@ def test_validation_on_the_published_blocks_must_be_chosen(sidd: Path, caplog: p
 def test_benchmark_is_predicted_in_the_order_of_its_ids(sidd: Path) -> None:
     data = module(sidd, predict_benchmark=True)
     data.setup("predict")
-    batch = join(list(data.predict_dataloader()))
+    batch = collate(list(data.predict_dataloader()))
     assert isinstance(batch, DegradedBatch)
     assert batch.id == sorted(batch.id) == [f"{number:04d}" for number in range(6)]
     assert (batch.bits == 8).all()
@@ -270,13 +270,13 @@ def test_damaged_blocks_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"block_size": 0}, "block_size=0 is not allowed; allowed: block_size >= 1"),
-        ({"block_batch_size": 0}, "block_batch_size=0 is not allowed; allowed: block_batch_size >= 1"),
+        ({"block_size": 0}, "block_size must be at least 1, got 0"),
+        ({"block_batch_size": 0}, "block_batch_size must be at least 1, got 0"),
         (
             {"predict_benchmark": True, "predict_dir": "own"},
-            "predict_benchmark=True is not allowed; allowed: false with predict_dir='own'",
+            "predict_benchmark must be false with predict_dir='own', got True",
         ),
-        ({"validate_on": "val"}, "validate_on='val' is not allowed; allowed: held_out, test"),
+        ({"validate_on": "val"}, "validate_on must be one of held_out, test, got 'val'"),
     ],
 )
 def test_arguments_out_of_range_are_named(arguments: dict[str, Any], message: str) -> None:

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from datamodules.crowd.drawing.shapes import FINE, Figures, Map, Shapes, arc, count_points, draw, paint, put
+from datamodules.crowd.drawing.shapes import FINE, Figures, Shapes, count_points, draw, make_arc, paint, put
+from datamodules.types import Map
 
 BLUE, RED = np.array([[0, 0, 1]], np.float32), np.array([[1, 0, 0]], np.float32)
 
@@ -16,7 +17,7 @@ def figure(x: float, y: float, size: float, nearness: float = 1) -> Figures:
 
 
 def disc(figures: Figures, colour: Map = RED) -> Shapes:
-    return put(figures, arc(1, 1), colour, (9, 9), rough=0)
+    return put(figures, make_arc(1, 1), colour, (9, 9), rough=0)
 
 
 @pytest.mark.parametrize("size", [3, 8, 20, 60])
@@ -41,14 +42,14 @@ def test_nearer_figures_hide_farther_ones_in_whatever_order() -> None:
 
 def test_later_layers_of_a_figure_cover_earlier_ones() -> None:
     place = figure(30, 30, 20)
-    layers = [put(place, arc(1, 2), BLUE, (9, 9)), disc(place)]
+    layers = [put(place, make_arc(1, 2), BLUE, (9, 9)), disc(place)]
     lower, upper = (int(count[0]) for count in count_points(draw(layers, 60, 60), layers))
     assert upper == pytest.approx(np.pi / 4 * 40**2, rel=0.1)
     assert lower == pytest.approx(np.pi / 4 * 40**2, rel=0.1)  # what its double height shows above and below
 
 
 def test_shapes_that_are_not_shown_are_not_drawn() -> None:
-    hidden = put(figure(30, 30, 20), arc(1, 1), RED, (9, 9), shown=np.array([False]))
+    hidden = put(figure(30, 30, 20), make_arc(1, 1), RED, (9, 9), shown=np.array([False]))
     assert not draw([hidden], 60, 60).any()
 
 
