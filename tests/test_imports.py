@@ -103,7 +103,7 @@ TIERS: dict[str, list[tuple[str, ...]]] = {
         ("classification", "crowd", "patterns", "restoration"),
     ],
     "lit_modules": [
-        ("errors", "schedules"),
+        ("errors", "lightning_private", "schedules"),
         ("losses", "metrics"),
         ("output",),
         ("callbacks",),
