@@ -9,8 +9,7 @@ import acda  # noqa: F401  imported classes can be named without their module
 import datamodules  # noqa: F401
 import lit_modules  # noqa: F401
 from datamodules.errors import DataError
-from lit_modules.cli import CLI, UsageError
-from lit_modules.cli.faults import explain, leave_workers_alone, quiet_tensorboard
+from lit_modules.cli import CLI, UsageError, explain, leave_workers_alone, quiet_tensorboard
 from lit_modules.errors import Interrupted, TrainingError
 
 

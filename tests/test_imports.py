@@ -103,7 +103,7 @@ TIERS: dict[str, list[tuple[str, ...]]] = {
         ("classification", "crowd", "patterns", "restoration"),
     ],
     "lit_modules": [
-        ("errors", "random_state", "schedules"),
+        ("errors", "lightning_private", "random_state", "schedules"),
         ("losses", "metrics"),
         ("output",),
         ("callbacks",),

@@ -24,7 +24,7 @@ from benchmarks import records
 from benchmarks.studies import study
 from benchmarks.studies.matching import CONVOLUTIONS, matched_width, parameters
 from datamodules import SyntheticCrowdDataModule
-from lit_modules.runs.checkpoints import best_checkpoint
+from lit_modules.runs import best_checkpoint
 
 CONFIGS = {
     "ACDA": "configs/crowd/synthetic_acda.yaml",

@@ -5,14 +5,18 @@ import re
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import Namespace, set_parsing_settings
+import yaml
+from jsonargparse import Namespace, get_loader, set_loader, set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lit_modules.cli.messages import did_you_mean, shorten
 from lit_modules.errors import UsageError
+from lit_modules.runs.migration import migrate
 from lit_modules.runs.yaml_text import load_yaml
 
 set_parsing_settings(import_path_denylist=[])  # enforces its own list, of what starts programs or writes files
+_load = get_loader("yaml")
+set_loader("yaml", lambda text: migrate(_load(text)), (yaml.YAMLError,))  # all that stands in any file comes by
 SECTIONS = ("trainer", "model", "data", "checkpoint", "lr_monitor")
 _UNKNOWN = re.compile(
     r"(?:Subcommand '\w+' does not accept option|Option) '(?P<key>[\w.+]+)'(?: is not accepted)?$"

@@ -7,16 +7,125 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from lit_modules.errors import UsageError
-from lit_modules.runs import folders as runs
+from lit_modules.runs import folders
+from lit_modules.runs.changed_settings import ChangedSettings
+from lit_modules.runs.migration import add_clip_bounds, migrate
+from lit_modules.runs.random_state import RandomState
 from lit_modules.runs.yaml_text import load_yaml
+
+# settings of the machine that trained, which need not be the one that evaluates
+_MACHINE = ("accelerator", "devices", "num_nodes", "strategy", "plugins")
+
+
+class Checkpoint:
+    """The checkpoint that a run starts from.
+
+    Args:
+        path: The file.
+        trusted: Whether pickled objects in it may run code (``--weights_only=false``).
+
+    Raises:
+        UsageError: If the file is damaged or not a checkpoint.
+    """
+
+    def __init__(self, path: Path, trusted: bool = False) -> None:
+        self.path = path
+        self._content = read_checkpoint(path, trusted)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._content = {}
+
+    def stored_config(self, subcommand: str) -> dict[str, Any]:
+        """Give the configuration of the training that made it, without what concerns only that training.
+
+        Weights saved alone hold no configuration, but there is one in the run folder.
+
+        Args:
+            subcommand: What it is for.
+
+        Returns:
+            The configuration as a dictionary.
+
+        Raises:
+            UsageError: If there is none.
+        """
+        run = folders.run_of(self.path)
+        try:
+            config = _read_config(self._content.get("config"))
+            if not config and run is not None:
+                config = _read_config((run / folders.CONFIG).read_text())
+        except UsageError as error:
+            raise UsageError(f"the configuration stored in {self.path}: {error}") from error
+        if not config:
+            raise UsageError(f"{self.path} holds no configuration and there is none beside it: name one with --config")
+        add_clip_bounds(config, self._content)
+        for key in ("ckpt_path", "weights_only"):
+            config.pop(key, None)
+        for key in ("default_root_dir", *(_MACHINE if subcommand != "fit" else ())):
+            config["trainer"].pop(key, None)
+        return config
+
+    def describe_weights(self) -> str:
+        """Say which weights it holds: ``weights after step 8``, or moving averages of them."""
+        kind = "moving averages of the weights" if "averaging_state" in self._content else "weights"
+        return f"{kind} after step {self._content['global_step']}" if "global_step" in self._content else kind
+
+    def check_fit(self, model: LightningModule, config: Mapping[str, Any]) -> None:
+        """Make sure that the weights are those of a model, before data are read.
+
+        A model that is built later, or changes what it loads, is left to Lightning to check.
+
+        Args:
+            model: The model.
+            config: The model's configuration.
+
+        Raises:
+            UsageError: If keys or shapes differ; it names them, ten of a kind.
+        """
+        if is_overridden("configure_model", model) or is_overridden("on_load_checkpoint", model):
+            return
+        differences = _compare(model, self._content["state_dict"])
+        lines = [
+            f"  {kind}: {', '.join(sorted(keys)[:10])}{' …' if len(keys) > 10 else ''}"
+            for kind, keys in differences.items()
+            if keys
+        ]
+        if lines:
+            made = self._own_config()
+            saved = _describe(made["model"]) if made else "an unknown model"
+            head = f"the weights in {self.path}, of {saved}, do not fit {_describe(config)}"
+            raise UsageError("\n".join([head, *lines]))
+
+    def resuming_callbacks(self, config: Mapping[str, Any]) -> list[Callback]:
+        """Make what a training needs that goes on from it.
+
+        Args:
+            config: The configuration it goes on with, which may be another one.
+
+        Raises:
+            UsageError: If it cannot go on with that one.
+        """
+        old = self._own_config()
+        if not old:
+            return [RandomState()]
+        same_seed = old["seed_everything"] == config["seed_everything"]
+        return [RandomState(same_seed), ChangedSettings(old["model"], config["model"])]
+
+    def _own_config(self) -> dict[str, Any]:
+        """The configuration that stands in it; empty if there is none."""
+        try:
+            return _read_config(self._content.get("config"))
+        except UsageError:
+            return {}
 
 
 def find_checkpoint(name: str, root: Path, subcommand: str) -> Path:
-    """Finds the file that ``--ckpt_path`` means.
+    """Find the file that ``--ckpt_path`` means.
 
     Args:
         name: ``last`` or ``best`` (of the newest run in ``root`` that has checkpoints), a file, or a run folder
@@ -31,23 +140,23 @@ def find_checkpoint(name: str, root: Path, subcommand: str) -> Path:
         UsageError: If there is none.
     """
     if name in ("last", "best"):
-        run = runs.newest_run(root)
+        run = folders.newest_run(root)
         if run is None:
             raise UsageError(f"--ckpt_path {name}: no checkpoint found in {root} nor in a run folder in it")
-        return best_checkpoint(run) if name == "best" else runs.checkpoints_of(run)[0]
+        return best_checkpoint(run) if name == "best" else folders.checkpoints_of(run)[0]
     path = Path(name)
     if path.is_dir():
-        run = runs.newest_run(path)
+        run = folders.newest_run(path)
         if run is None:
             raise UsageError(f"--ckpt_path {name}: no checkpoint found in this folder")
-        return runs.checkpoints_of(run)[0] if subcommand == "fit" else best_checkpoint(run)
+        return folders.checkpoints_of(run)[0] if subcommand == "fit" else best_checkpoint(run)
     if not path.is_file():
         raise UsageError(f"--ckpt_path {name}: no such file (name best, last, a file, or a run folder)")
     return path
 
 
 def best_checkpoint(run: Path) -> Path:
-    """The best checkpoint of a run, as its ``ModelCheckpoint`` remembers it; by file name, so the run may be moved.
+    """Find the best checkpoint of a run, as its ``ModelCheckpoint`` remembers it; by name, so the run may be moved.
 
     Args:
         run: A run folder that has checkpoints.
@@ -58,7 +167,7 @@ def best_checkpoint(run: Path) -> Path:
     Raises:
         UsageError: If no best one was kept.
     """
-    newest = runs.checkpoints_of(run)[0]
+    newest = folders.checkpoints_of(run)[0]
     states = read_checkpoint(newest).get("callbacks", {})
     # a user's further ModelCheckpoint comes second
     paths = {name: state["best_model_path"] for name, state in states.items() if "best_model_path" in state}
@@ -71,11 +180,11 @@ def best_checkpoint(run: Path) -> Path:
 
 
 def read_checkpoint(path: Path, trusted: bool = False) -> dict[str, Any]:
-    """Reads a checkpoint; its tensors stay on disk until they are used.
+    """Read a checkpoint; its tensors stay on disk until they are used.
 
     Args:
         path: The file.
-        trusted: Whether pickled objects in it may run code (``--weights_only=false``).
+        trusted: Whether pickled objects in it may run code.
 
     Returns:
         What Lightning saved, with at least ``state_dict``.
@@ -96,93 +205,34 @@ def read_checkpoint(path: Path, trusted: bool = False) -> dict[str, Any]:
     return checkpoint
 
 
-def stored_config(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The configuration of the training that made a checkpoint.
-
-    Args:
-        checkpoint: What the file holds: the configuration stands under ``config``.
-        path: The file. Weights saved alone hold no configuration, but there is one in the run folder.
-
-    Returns:
-        The configuration as a dictionary.
-
-    Raises:
-        UsageError: If there is none.
-    """
-    run = runs.run_of(path)
-    try:
-        config = _configuration(checkpoint.get("config"))
-        if not config and run is not None:
-            config = _configuration((run / runs.CONFIG).read_text())
-    except UsageError as error:
-        raise UsageError(f"the configuration stored in {path}: {error}") from error
-    if not config:
-        raise UsageError(f"{path} holds no configuration and there is none beside it: name one with --config")
-    return config
-
-
-def describe_weights(checkpoint: Mapping[str, Any]) -> str:
-    """Says which weights those in ``state_dict`` are: ``weights after step 8``, or moving averages of them."""
-    kind = "moving averages of the weights" if "averaging_state" in checkpoint else "weights"
-    return f"{kind} after step {checkpoint['global_step']}" if "global_step" in checkpoint else kind
-
-
-def config_in(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration that stands in a checkpoint itself; empty if there is none."""
-    try:
-        return _configuration(checkpoint.get("config"))
-    except UsageError:
-        return {}
-
-
-def _configuration(text: object) -> dict[str, Any]:
-    """The configuration that a text holds; empty if it holds none, for other programs keep something else there."""
+def _read_config(text: object) -> dict[str, Any]:
+    """Read a stored configuration; empty if it is none, for other programs keep something else in its place."""
     config = load_yaml(text) if isinstance(text, str) else None
     if not isinstance(config, dict) or "seed_everything" not in config:
         return {}
-    return config if all(isinstance(config.get(key), dict) for key in ("model", "trainer")) else {}
+    valid = all(isinstance(config.get(key), dict) for key in ("model", "trainer"))
+    return migrate(config) if valid else {}
 
 
-def check_fit(model: LightningModule, config: Mapping[str, Any], checkpoint: Mapping[str, Any], path: Path) -> None:
-    """Makes sure that the weights in a checkpoint are those of a model, before data are read.
-
-    A model that is built later, or changes what it loads, is left to Lightning to check.
-
-    Args:
-        model: The model.
-        config: The model's configuration.
-        checkpoint: What the file holds.
-        path: The file.
-
-    Raises:
-        UsageError: If keys or shapes differ; it names them, ten of a kind.
-    """
-    if is_overridden("configure_model", model) or is_overridden("on_load_checkpoint", model):
-        return
+def _compare(model: LightningModule, weights: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Find the weights that a model and a checkpoint do not have in common, by the kind of difference."""
     ours = {key: list(getattr(value, "shape", [])) for key, value in model.state_dict().items()}
-    theirs = {key: list(getattr(value, "shape", [])) for key, value in checkpoint["state_dict"].items()}
-    shapes = [
-        f"{key} {theirs[key]} instead of {ours[key]}" for key in ours.keys() & theirs.keys() if ours[key] != theirs[key]
-    ]
-    missing, unexpected = ours.keys() - theirs.keys(), theirs.keys() - ours.keys()
-    if not model.strict_loading:
-        missing, unexpected = set(), set()
-    differences = {"missing in it": missing, "not in the model": unexpected, "other shape": shapes}
-    lines = [
-        f"  {kind}: {', '.join(sorted(keys)[:10])}{' …' if len(keys) > 10 else ''}"
-        for kind, keys in differences.items()
-        if keys
-    ]
-    if lines:
-        made = config_in(checkpoint)
-        saved = describe(made["model"]) if made else "an unknown model"
-        head = f"the weights in {path}, of {saved}, do not fit {describe(config)}"
-        raise UsageError("\n".join([head, *lines]))
+    theirs = {key: list(getattr(value, "shape", [])) for key, value in weights.items()}
+    strict = model.strict_loading
+    return {
+        "missing in it": [key for key in ours if key not in theirs and strict],
+        "not in the model": [key for key in theirs if key not in ours and strict],
+        "other shape": [
+            f"{key} {theirs[key]} instead of {ours[key]}"
+            for key in ours.keys() & theirs.keys()
+            if ours[key] != theirs[key]
+        ],
+    }
 
 
-def describe(config: Mapping[str, Any]) -> str:
-    """Names a configured class and those it is built from: ``ClassificationTask(net=LeNet)``."""
+def _describe(config: Mapping[str, Any]) -> str:
+    """Name a configured class and those it is built from: ``ClassificationTask(net=LeNet)``."""
     name = str(config.get("class_path")).rpartition(".")[2]
     args = config.get("init_args") or {}
-    parts = [f"{key}={describe(x)}" for key, x in args.items() if isinstance(x, Mapping) and "class_path" in x]
+    parts = [f"{key}={_describe(x)}" for key, x in args.items() if isinstance(x, Mapping) and "class_path" in x]
     return f"{name}({', '.join(parts)})" if parts else name

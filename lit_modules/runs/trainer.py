@@ -1,21 +1,19 @@
 """Lightning's trainer, with one folder for everything that comes out of a run, and one more thing to do."""
 
 from pathlib import Path
-from typing import Any
 
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.loops.loop import _Loop
-from lightning.pytorch.loops.progress import _ProcessedTracker
+from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.utilities import rank_zero_info
 
 from acda.models.contracts import fulfils
 from lit_modules.callbacks.contracts import HasNetwork
 from lit_modules.errors import UsageError
 from lit_modules.export import OPSET, SUFFIXES, Format, check_packages, export_network
-from lit_modules.runs import checkpoints
+from lit_modules.lightning_private import OpenTrainer, begin_next_epoch, is_resumed_between_epochs
+from lit_modules.runs.checkpoints import read_checkpoint
 
 
-class RunTrainer(Trainer):
+class RunTrainer(OpenTrainer):
     """Settings of the training loop and the machine it runs on: Lightning's ``Trainer``."""
 
     @property
@@ -23,16 +21,13 @@ class RunTrainer(Trainer):
         """The run folder, chosen by rank 0, whichever loggers are used. All ranks must ask for it together."""
         return self.strategy.broadcast(self.default_root_dir)
 
-    def _run_stage(self) -> Any:
-        """Begins the next epoch where a run with ``max_steps`` is resumed at the end of one.
+    def before_stage(self) -> None:
+        """Begin the next epoch where a run with ``max_steps`` is resumed at the end of one.
 
         Lightning (2.6) begins it with ``max_epochs`` alone; with ``max_steps`` it goes on in the finished epoch.
         """
-        progress = self.fit_loop.epoch_progress.current
-        assert isinstance(progress, _ProcessedTracker)
-        if self.training and self.fit_loop.is_resuming and progress.ready == progress.started == progress.processed:
-            _Loop.restarting.fset(self.fit_loop, False)  # type: ignore[attr-defined]  # its own setter ignores False
-        return super()._run_stage()
+        if self.training and is_resumed_between_epochs(self):
+            begin_next_epoch(self)
 
     def export(
         self,
@@ -40,13 +35,14 @@ class RunTrainer(Trainer):
         datamodule: LightningDataModule | None = None,
         ckpt_path: str | None = None,
         weights_only: bool | None = None,
+        *,
         format: Format = "torch_export",
         output: Path | None = None,
         image_size: int | None = None,
         in_channels: int | None = None,
         standard_operators: bool = False,
     ) -> None:
-        """Writes the network to a file for other programs.
+        """Write the network to a file for other programs.
 
         Batches may have any size, and images too where the network takes them. The file is compared with the network
         on random images before it is kept.
@@ -72,7 +68,7 @@ class RunTrainer(Trainer):
         if network is None:
             raise UsageError(f"{type(model).__name__} cannot be exported: it has no network")
         if ckpt_path is not None:
-            checkpoint = checkpoints.read_checkpoint(Path(ckpt_path), trusted=weights_only is False)
+            checkpoint = read_checkpoint(Path(ckpt_path), trusted=weights_only is False)
             model.on_load_checkpoint(checkpoint)
             model.load_state_dict(checkpoint["state_dict"], strict=model.strict_loading)
         path = Path(self.default_root_dir, "model").with_suffix(SUFFIXES[format]) if output is None else output

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
-from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
 from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRScheduler
 from torch import Tensor, nn
 
@@ -16,6 +15,7 @@ from lit_modules.callbacks.coefficient_maps import CoefficientMaps
 from lit_modules.callbacks.cost_summary import CostSummary
 from lit_modules.callbacks.picture_logger import PictureLogger
 from lit_modules.errors import TrainingError
+from lit_modules.lightning_private import is_configured
 from lit_modules.metrics.sample_mean import SampleMean
 from lit_modules.random_state import capture_torch_state
 from lit_modules.tasks.non_finite import explain_loss, explain_weights
@@ -70,7 +70,7 @@ class Task(LightningModule, ABC):
         super().__init__()
         # From the command line the hyper-parameters are its configuration, plain YAML values that a checkpoint can
         # hold. Built in Python they are objects: a checkpoint then holds the weights alone.
-        if _given_hyperparameters.get() is not None:
+        if is_configured():
             self.save_hyperparameters()
         self.network = network
         self.make_optimizer = optimizer

@@ -1,0 +1,142 @@
+"""All that this project uses of Lightning without being promised it: private names, and what lies in its checkpoints.
+
+Other files take it from here, by names that say what it is for. Written for Lightning 2.6; each has a test in
+``tests/lit_modules/test_lightning_private.py``, which says where in Lightning to look when a newer one changes it.
+"""
+
+from typing import Any
+
+from lightning.fabric.plugins import ClusterEnvironment
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
+from lightning.pytorch.loops.loop import _Loop
+from lightning.pytorch.loops.progress import _ProcessedTracker
+from torch import Tensor
+
+
+def is_configured() -> bool:
+    """Tell whether a task is being built by the command line, from its configuration, and not by other code.
+
+    Lightning knows, for ``save_hyperparameters`` then takes the configuration instead of the arguments, but keeps it to
+    itself. Look at: ``lightning.pytorch.core.mixins.hparams_mixin``.
+    """
+    return _given_hyperparameters.get() is not None
+
+
+def cluster_environment(trainer: Trainer) -> ClusterEnvironment | None:
+    """Give the environment that starts a trainer's processes, such as SLURM's.
+
+    Lightning looks at it too, to requeue jobs, but only a strategy of several processes shows it. Look at:
+    ``lightning.pytorch.trainer.connectors.signal_connector``.
+    """
+    environment: ClusterEnvironment | None = trainer._accelerator_connector.cluster_environment
+    return environment
+
+
+def is_resumed_between_epochs(trainer: Trainer) -> bool:
+    """Tell whether a training is about to go on from a checkpoint that was written when an epoch was over.
+
+    Look at: ``restarting`` of ``lightning.pytorch.loops.fit_loop``, which compares the same numbers.
+    """
+    progress = trainer.fit_loop.epoch_progress.current
+    assert isinstance(progress, _ProcessedTracker)
+    return trainer.fit_loop.is_resuming and progress.ready == progress.started == progress.processed
+
+
+def begin_next_epoch(trainer: Trainer) -> None:
+    """Let a resumed training begin an epoch instead of going on with that of the checkpoint.
+
+    The setter of the loop for fitting ignores False where ``max_steps`` ends the training; that of all loops does what
+    it is told. Look at: ``restarting`` of ``lightning.pytorch.loops.fit_loop`` and ``loop``.
+    """
+    vars(_Loop)["restarting"].fset(trainer.fit_loop, False)
+
+
+def begin_with_validation(checkpoint: dict[str, Any]) -> None:
+    """Let a training that goes on from a checkpoint begin with a validation, which Lightning would take for done.
+
+    What it looks for is a validation batch that was begun and not finished. Look at: the loops'
+    ``restarted_mid_evaluation``, and at ``lightning.pytorch.loops.progress``.
+
+    Args:
+        checkpoint: What is about to be saved; one of weights alone stays as it is.
+    """
+    if "loops" in checkpoint:
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]["total"]
+        progress["ready"] += 1
+        progress["started"] += 1
+
+
+def validation_has_begun(trainer: Trainer) -> None:
+    """Forget, within a training, the batches that validations began and did not finish: there are none, any more.
+
+    Look at: ``reset_on_restart`` in ``lightning.pytorch.loops.progress``.
+    """
+    trainer.fit_loop.epoch_loop.val_loop.batch_progress.total.reset_on_restart()
+
+
+class OpenTrainer(Trainer):
+    """Lightning's trainer with :meth:`before_stage`: all callbacks of it run too early or too late for that."""
+
+    def before_stage(self) -> None:
+        """Do what is to be done when all is set up and restored, and nothing of the stage has begun."""
+
+    def _run_stage(self) -> Any:
+        """Run training, evaluation or prediction. Look at: ``Trainer._run``, which calls it last."""
+        self.before_stage()
+        return super()._run_stage()
+
+
+class OpenCheckpoint(ModelCheckpoint):
+    """Lightning's checkpoints, with a ``last.ckpt`` that is written when :meth:`save_last_now` is called, only then.
+
+    There is no other way to choose the occasion. Look at: callers of ``_save_last_checkpoint`` in
+    ``lightning.pytorch.callbacks.model_checkpoint``.
+    """
+
+    def save_last_now(self, trainer: Trainer) -> None:
+        """Write ``last.ckpt``, and leave Lightning in the belief that this step's best ones are still to be saved."""
+        before = self._last_global_step_saved
+        super()._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+        self._last_global_step_saved = before
+
+    def _save_last_checkpoint(self, trainer: Trainer, monitor_candidates: dict[str, Tensor]) -> None:
+        """Do nothing on Lightning's own occasions."""
+
+
+class OpenCLI(LightningCLI):
+    """Lightning's command line, with its steps open to subclasses. Look at: ``LightningCLI.__init__``."""
+
+    def make_subcommand_parser(self, trainer_class: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        """Make the parser of a subcommand, with the arguments of trainer, model, data and of the subcommand itself."""
+        return super()._prepare_subcommand_parser(trainer_class, subcommand, **kwargs)
+
+    def make_empty_parser(self, subcommand: str) -> LightningArgumentParser:
+        """Make a parser without arguments, for a subcommand that was not given."""
+        self._subcommand_method_arguments[subcommand] = []
+        return self.init_parser()
+
+    def parser_of(self, subcommand: str) -> LightningArgumentParser:
+        """Give the parser of a subcommand."""
+        return self._parser(subcommand)
+
+    def after_parsing(self) -> None:
+        """Do what the configuration is needed for before anything is built.
+
+        Lightning's own takes the model's arguments from a checkpoint, over what the user wrote.
+        """
+
+    def run_subcommand(self, subcommand: str) -> None:
+        """Run the subcommand with the trainer."""
+        super()._run_subcommand(subcommand)
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        return self.make_subcommand_parser(klass, subcommand, **kwargs)
+
+    def _parse_ckpt_path(self) -> None:
+        self.after_parsing()
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        self.run_subcommand(subcommand)

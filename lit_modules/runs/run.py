@@ -1,0 +1,242 @@
+"""A run: what it starts from, its folder, and the trainer that it needs."""
+
+import shutil
+import sys
+import warnings
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.plugins import CheckpointIO
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import callbacks as standard
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    ProgressBar,
+    WeightAveraging,
+)
+from lightning.pytorch.utilities import rank_zero_info
+
+from lit_modules.callbacks import WarmStart
+from lit_modules.errors import UsageError
+from lit_modules.runs import folders
+from lit_modules.runs.checkpoint_file import WholeCheckpoints
+from lit_modules.runs.checkpoints import Checkpoint, find_checkpoint
+from lit_modules.runs.interruption import Interruption
+from lit_modules.runs.loggers import default_loggers
+from lit_modules.runs.progress import ProgressLines
+from lit_modules.runs.random_state import RandomState
+from lit_modules.runs.run_checkpoint import RunCheckpoint
+from lit_modules.runs.save_config import SaveConfig
+from lit_modules.runs.trainer import RunTrainer
+
+ROOT = "runs"
+NAME_ONE = "name one: --ckpt_path best, last, a file or a run folder (or opt out: --allow_untrained=true)"
+_ONLY_FIT = (standard.Checkpoint, EarlyStopping, LearningRateMonitor, WarmStart, WeightAveraging)
+
+
+class Run:
+    """One run of a subcommand.
+
+    Args:
+        subcommand: The subcommand.
+        root: The experiment's folder, ``trainer.default_root_dir``.
+        start: The checkpoint it starts from; None for random weights.
+        writes: Whether anything is written.
+
+    Attributes:
+        folder: Where its results are; known when the trainer is built.
+    """
+
+    def __init__(self, subcommand: str, root: Path, start: Checkpoint | None, writes: bool) -> None:
+        self.subcommand = subcommand
+        self.root = root
+        self.start = start
+        self.writes = writes
+        self.folder = None if start is None else folders.run_of(start.path)
+        self._resuming: list[Callback] = []
+
+    @property
+    def fits(self) -> bool:
+        """Whether it trains."""
+        return self.subcommand == "fit"
+
+    # What it starts from
+
+    @property
+    def slurm_job(self) -> int | None:
+        """The SLURM job that it is to be the run of, if there is one and the user names no other run."""
+        return SLURMEnvironment.job_id() if self.fits and self.folder is None and self.writes else None
+
+    def join_job(self, job: int, config: str, trusted: bool) -> None:
+        """Take the folder of a SLURM job, and its checkpoint if it was requeued.
+
+        Args:
+            job: Number of the job.
+            config: The configuration as YAML.
+            trusted: Whether pickled objects in the checkpoint may run code.
+        """
+        self.folder = folders.job_run(self.root, job, config)
+        for path in folders.checkpoints_of(self.folder)[:1]:
+            self.start = Checkpoint(path, trusted)
+
+    def check_start(self, model: LightningModule, config: Mapping[str, Any], allow_untrained: bool = False) -> None:
+        """Make sure that the checkpoint fits model and optimizer, and that there is one where one is needed.
+
+        Args:
+            model: The model.
+            config: The whole configuration.
+            allow_untrained: Whether random weights may be evaluated.
+
+        Raises:
+            UsageError: If it does not, or there is none.
+        """
+        if self.start is not None:
+            self.start.check_fit(model, config["model"])
+            self._resuming = self.start.resuming_callbacks(config) if self.fits else []
+            self.start.close()
+        elif self.fits:
+            self._resuming = [RandomState()]
+        elif not allow_untrained and next(model.parameters(), None) is not None:
+            raise UsageError(f"{self.subcommand} needs a checkpoint; {NAME_ONE}")
+
+    # Its trainer
+
+    def build_trainer(
+        self,
+        settings: dict[str, Any],
+        checkpoint: RunCheckpoint,
+        lr_monitor: LearningRateMonitor,
+        save_config: SaveConfig | None,
+    ) -> RunTrainer:
+        """Build the trainer, in a folder for the run that is made now.
+
+        Args:
+            settings: Arguments of the trainer, its callbacks instantiated.
+            checkpoint: Keeps checkpoints of a training.
+            lr_monitor: Logs its learning rates.
+            save_config: Writes the configuration; None if nothing is to be written.
+
+        Returns:
+            The trainer.
+        """
+        if self.folder is None:
+            self.folder = folders.new_run(self.root, create=self.writes)
+        elif not self.fits:
+            self.folder = folders.results_folder(self.folder, self.subcommand, create=self.writes)
+        settings["default_root_dir"] = str(self.folder)
+        settings["plugins"] = _with_whole_checkpoints(settings["plugins"])
+        if settings["logger"] in (None, True) and not settings["barebones"]:
+            settings["logger"] = default_loggers(self.folder)
+        if not self.fits:
+            settings["enable_checkpointing"] = False
+            warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`, callbacks used to create")
+        callbacks = self._given_callbacks(settings)
+        if not settings["barebones"]:
+            callbacks += self._own_callbacks(callbacks, settings, checkpoint, lr_monitor, save_config)
+            _settle(callbacks, self.folder)
+        try:
+            return RunTrainer(**{**settings, "callbacks": callbacks})
+        except Exception:
+            with suppress(OSError):
+                self.folder.rmdir()  # which was made for nothing, if it is empty
+            raise
+
+    def _given_callbacks(self, settings: Mapping[str, Any]) -> list[Callback]:
+        """Give those that the user set, without those that have nothing to do, and what resuming needs."""
+        given = settings["callbacks"] or []
+        callbacks: list[Callback] = list(given) if isinstance(given, list) else [given]
+        if not self.fits:
+            callbacks = [callback for callback in callbacks if not isinstance(callback, _ONLY_FIT)]
+        starts = [callback for callback in callbacks if isinstance(callback, WarmStart)]
+        callbacks = [callback for callback in callbacks if callback not in starts]
+        if self.start is None:
+            callbacks = starts + callbacks  # before any that copies the network
+        return callbacks + self._resuming
+
+    def _own_callbacks(
+        self,
+        given: list[Callback],
+        settings: Mapping[str, Any],
+        checkpoint: RunCheckpoint,
+        lr_monitor: LearningRateMonitor,
+        save_config: SaveConfig | None,
+    ) -> list[Callback]:
+        """Give those that every run has, in their order."""
+        saves = self.fits and save_config is not None and settings["enable_checkpointing"] is not False
+        interruption = Interruption(saves)
+        callbacks: list[Callback] = [interruption]
+        if saves:
+            checkpoint.interruption = interruption
+            callbacks.append(checkpoint)
+        if self.fits and settings["logger"] and not any(isinstance(x, LearningRateMonitor) for x in given):
+            callbacks.append(lr_monitor)
+        bar = settings["enable_progress_bar"] is not False and not any(isinstance(x, ProgressBar) for x in given)
+        if bar and not sys.stdout.isatty():
+            callbacks.append(ProgressLines())
+        if save_config is not None:
+            callbacks.append(save_config)
+        return callbacks
+
+    def build_exporter(self) -> RunTrainer:
+        """Build a trainer that trains nothing, in the folder for what is exported, made when there is something."""
+        run = folders.new_run(self.root, create=False) if self.folder is None else self.folder
+        return RunTrainer(
+            accelerator="cpu",
+            devices=1,
+            default_root_dir=folders.results_folder(run, "export", create=False),
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+        )
+
+    # While it runs, and after
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep a second training out of its folder."""
+        return folders.locked(self.folder) if self.fits and self.writes and self.folder else nullcontext()
+
+    def tell_results(self) -> None:
+        """Say where its results are and how to look at them."""
+        if self.writes:
+            look = f"; to look at them: {_tensorboard()} --logdir {self.root}" if self.subcommand != "predict" else ""
+            rank_zero_info(f"Results are in {self.folder}{look}")
+
+
+def open_checkpoint(name: str, root: Path, subcommand: str, trusted: bool) -> Checkpoint:
+    """Open the checkpoint that ``--ckpt_path`` means.
+
+    Args:
+        name: ``last``, ``best``, a file, or a run folder, see :func:`lit_modules.runs.checkpoints.find_checkpoint`.
+        root: The experiment's folder.
+        subcommand: The subcommand.
+        trusted: Whether pickled objects in it may run code.
+
+    Raises:
+        UsageError: If there is none, or it cannot be read.
+    """
+    return Checkpoint(find_checkpoint(name, root, subcommand), trusted)
+
+
+def _settle(callbacks: list[Callback], folder: Path) -> None:
+    """Give checkpoints their place in a run folder, and say what they will hold."""
+    for callback in callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+            callback.dirpath = str((folder / "checkpoints").absolute())
+        if isinstance(callback, WeightAveraging):
+            rank_zero_info("Validation and checkpoints use moving averages of the weights")
+
+
+def _with_whole_checkpoints(plugins: Any) -> list[Any]:
+    """Add what writes checkpoints, unless the user names something else for it."""
+    given = plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
+    return given if any(isinstance(plugin, CheckpointIO) for plugin in given) else [*given, WholeCheckpoints()]
+
+
+def _tensorboard() -> str:
+    """Find the command, which is not on the path where the environment was not activated."""
+    return "tensorboard" if shutil.which("tensorboard") else str(Path(sys.executable).with_name("tensorboard"))
