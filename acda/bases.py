@@ -12,7 +12,6 @@ from itertools import pairwise
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import jn_zeros, jv
 from torch import Tensor
 
 _MAX_ANGULAR_ORDER = 15
@@ -28,6 +27,8 @@ class _Mode:
 
 def _retained_modes(side: int) -> list[_Mode]:
     """Modes that a ``side`` × ``side`` grid can carry: those whose *next* root stays below the sampling limit."""
+    from scipy.special import jn_zeros
+
     oversampling = 2.0 if side == 3 else 1.5
     limit = np.pi * side / 2 * oversampling
     modes = []
@@ -39,6 +40,8 @@ def _retained_modes(side: int) -> list[_Mode]:
 
 def _single_scale(side: int) -> NDArray[np.float64]:
     """All retained Fourier–Bessel elements on a ``side`` × ``side`` grid, lowest frequency first, of unit scale."""
+    from scipy.special import jv
+
     offsets = np.arange(side) - (side - 1) / 2
     y, x = np.meshgrid(offsets, offsets, indexing="ij")
     rho = np.hypot(x, y) / (side / 2)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from acda.layers import ACDAConv2d
 from acda.layers.comparator import Comparator
@@ -100,6 +99,8 @@ def cost(module: nn.Module, input_shape: Sequence[int]) -> Cost:
         >>> cost(ACDAConv2d(256, 256, 7, padding=3), (1, 256, 100, 100)).macs
         5523640000
     """
+    from torch.utils.flop_counter import FlopCounterMode
+
     meta, x = _on_meta(module, input_shape)
     static = {t.untyped_storage()._cdata for t in (*meta.parameters(), *meta.buffers())}
     saved: dict[int, Tensor] = {}
@@ -138,6 +139,8 @@ def cost_by_layer(
     Returns:
         A row for each layer that has parameters, each time it runs.
     """
+    from torch.utils.flop_counter import FlopCounterMode
+
     meta, x = _on_meta(model, input_shape)
     counter = FlopCounterMode(display=False)
     rows: list[LayerCost] = []

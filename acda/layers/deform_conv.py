@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import flop_registry, register_flop_formula
 
 from acda.layers.comparator import Comparator
 from acda.ops.geometry import IntOrPair
@@ -116,6 +115,7 @@ class DeformConv2d(Comparator):
 def _load_operator() -> None:
     """Load torchvision's operator, and tell PyTorch what it costs, which nobody else does."""
     import torchvision.ops  # type: ignore[import-untyped]  # noqa: F401
+    from torch.utils.flop_counter import flop_registry, register_flop_formula
 
     forward, backward = torch.ops.torchvision.deform_conv2d, torch.ops.torchvision._deform_conv2d_backward
     if forward not in flop_registry:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import torch
 
+from acda.ops.after_import import constant_to_compilers
+
 
 # A compiler cannot follow it: compiled code knows what was free when it was compiled.
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_to_compilers
 def available_bytes(device: torch.device) -> int | None:
     """Memory free for new tensors on a device, or None if the system does not say (always on the meta device)."""
     if device.type == "cuda":

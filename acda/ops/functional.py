@@ -8,16 +8,17 @@ import torch
 from torch import Tensor
 
 from acda.ops import reference
-from acda.ops.cpu import launch as cpu
+from acda.ops.cpu import backend as cpu
 from acda.ops.geometry import Geometry, IntOrPair, odd_square
-from acda.ops.gpu import launch as gpu
-from acda.ops.registration import Operator, register
+from acda.ops.gpu import backend as gpu
+from acda.ops.problem import Problem
+from acda.ops.registration import Forward, register
 
 _log = logging.getLogger(__name__)
 
 
 class _Backend(NamedTuple):
-    operator: Operator
+    operator: Forward
     cannot_run: Callable[[Tensor], str | None]
 
 
@@ -40,7 +41,7 @@ def check_backend(backend: str) -> None:
         raise ValueError(f"backend must be 'auto' or one of {sorted(_BACKENDS)}, got {backend!r}")
 
 
-def _choose(backend: str, x: Tensor) -> Operator:
+def _choose(backend: str, x: Tensor) -> Forward:
     check_backend(backend)
     if backend == "auto":
         for name, candidate in _BACKENDS.items():
@@ -137,4 +138,4 @@ def adaptive_conv2d(
     expected = (x.shape[0], weight.shape[2], bases.shape[0], *geometry.output_size(x.shape[2], x.shape[3]))
     if coefficients.shape != expected:
         raise ValueError(f"coefficients must have shape {expected}, got {tuple(coefficients.shape)}")
-    return _choose(backend, x)(x, coefficients, bases, weight, bias, geometry, groups)
+    return _choose(backend, x)(Problem(x, coefficients, bases, weight, bias, geometry, groups))

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from acda.ops.blocks import Block, blocks
 from acda.ops.geometry import Geometry
+from acda.ops.problem import Gradients, Needs, Problem
 
 # A block's windows hold about this many elements: 8 MB in float32, near to the cache of a core.
 _BLOCK_ELEMENTS = 2**21
@@ -69,33 +70,13 @@ def _per_pixel(coefficients: Tensor, block: Block) -> Tensor:
     return part.reshape(-1, *coefficients.shape[1:3]).contiguous()
 
 
-def forward(
-    x: Tensor,
-    coefficients: Tensor,
-    bases: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    geometry: Geometry,
-    groups: int,
-) -> Tensor:
-    """Adaptive convolution.
-
-    Args:
-        x: ``[N, C, H, W]``.
-        coefficients: ``[N, m, K, H_out, W_out]``.
-        bases: ``[K, l, l]``.
-        weight: ``[O, C / groups, m]``.
-        bias: ``[O]``, or None.
-        geometry: Where the windows lie.
-        groups: Groups of channels.
-
-    Returns:
-        ``[N, O, H_out, W_out]``, channels last in memory.
-    """
+def forward(problem: Problem) -> Tensor:
+    """Adaptive convolution; ``[N, O, H_out, W_out]``, channels last in memory."""
+    x, coefficients, bases, weight, bias, geometry, groups = problem
     padded, flat_bases = _pad(x, geometry), bases.flatten(1)
     out_channels, in_per_group, num_atoms = weight.shape
     grouped = weight.view(groups, -1, in_per_group, num_atoms)
-    out = x.new_empty(x.shape[0], *coefficients.shape[3:], out_channels)
+    out = x.new_empty(problem.output_shape)
     for block in _blocks(coefficients, flat_bases.shape[1] * x.shape[1]):
         atoms = _per_pixel(coefficients, block) @ flat_bases
         z = torch.einsum("pmu,puc->pmc", atoms, _patches(_window(block, geometry).of(padded), geometry))
@@ -104,40 +85,17 @@ def forward(
     return (out if bias is None else out.add_(bias)).permute(0, 3, 1, 2)
 
 
-def backward(
-    grad: Tensor,
-    x: Tensor,
-    coefficients: Tensor,
-    bases: Tensor,
-    weight: Tensor,
-    geometry: Geometry,
-    groups: int,
-    needs: list[bool],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of :func:`forward`.
-
-    Args:
-        grad: Gradient of the output, ``[N, O, H_out, W_out]``.
-        x: As in :func:`forward`, and so are the next five.
-        coefficients: See there.
-        bases: See there.
-        weight: See there.
-        geometry: See there.
-        groups: See there.
-        needs: Which gradients are asked for, in the order of the result.
-
-    Returns:
-        Gradients of x, coefficients, bases and weight; an empty tensor for one that is not asked for.
-    """
-    needs_x, needs_coefficients, needs_bases, needs_weight = needs
+def backward(grad: Tensor, problem: Problem, needs: Needs) -> Gradients:
+    """Gradients of :func:`forward` from that of its output, ``[N, O, H_out, W_out]``."""
+    x, coefficients, bases, weight, _, geometry, groups = problem
     padded, flat_bases = _pad(x, geometry), bases.flatten(1)
     out_channels, in_per_group, num_atoms = weight.shape
     grouped = weight.view(groups, -1, in_per_group, num_atoms)
     summing = torch.promote_types(x.dtype, torch.float32)  # sums over pixels or taps are kept in at least float32
-    grad_padded = torch.zeros_like(padded if needs_x else padded[:0], dtype=summing)
+    grad_padded = torch.zeros_like(padded if needs.x else padded[:0], dtype=summing)
     # In the layout of the coefficients: with one image, BatchNorm's backward on the CPU (torch 2.15) reads a gradient
     # of another layout wrongly once a view has merged atoms and bases into channels.
-    grad_coefficients = torch.empty_like(coefficients if needs_coefficients else coefficients[:0])
+    grad_coefficients = torch.empty_like(coefficients if needs.coefficients else coefficients[:0])
     grad_bases = x.new_zeros(flat_bases.shape, dtype=summing)
     grad_weight = x.new_zeros(grouped.shape, dtype=summing)  # contiguous whatever weight is, as its fake promises
     for block in _blocks(coefficients, flat_bases.shape[1] * x.shape[1]):
@@ -146,24 +104,24 @@ def backward(
         patches = _patches(_window(block, geometry).of(padded), geometry)
         grad_y = block.of(grad.permute(0, 2, 3, 1)).reshape(-1, groups, out_channels // groups)
         grad_z = torch.einsum("pgo,gocm->pmgc", grad_y, grouped).reshape(-1, num_atoms, x.shape[1])
-        if needs_weight:
+        if needs.weight:
             z = torch.einsum("pmu,puc->pmc", atoms, patches).view(-1, num_atoms, groups, in_per_group)
             grad_weight += torch.einsum("pgo,pmgc->gocm", grad_y, z)
-        if needs_coefficients or needs_bases:
+        if needs.coefficients or needs.bases:
             grad_atoms = torch.einsum("pmc,puc->pmu", grad_z, patches)
-        if needs_coefficients:
+        if needs.coefficients:
             part = block.of(grad_coefficients.permute(0, 3, 4, 1, 2))
             part.copy_((grad_atoms @ flat_bases.t()).view(part.shape))
-        if needs_bases:
+        if needs.bases:
             grad_bases += torch.einsum("pmk,pmu->ku", alpha, grad_atoms)
-        if needs_x:
+        if needs.x:
             window = _window(block, geometry).of(grad_padded)
             _scatter_patches(torch.einsum("pmu,pmc->puc", atoms, grad_z), window, geometry, *block.shape[1:])
     top, left = geometry.padding
     inside = grad_padded[:, top : top + x.shape[2], left : left + x.shape[3]]
     return (
-        x.new_empty(inside.shape).copy_(inside).permute(0, 3, 1, 2) if needs_x else x.new_empty(0),
-        grad_coefficients if needs_coefficients else x.new_empty(0),
-        grad_bases.view_as(bases).to(bases.dtype) if needs_bases else x.new_empty(0),
-        grad_weight.view_as(weight).to(weight.dtype) if needs_weight else x.new_empty(0),
+        x.new_empty(inside.shape).copy_(inside).permute(0, 3, 1, 2) if needs.x else x.new_empty(0),
+        grad_coefficients if needs.coefficients else x.new_empty(0),
+        grad_bases.view_as(bases).to(bases.dtype) if needs.bases else x.new_empty(0),
+        grad_weight.view_as(weight).to(weight.dtype) if needs.weight else x.new_empty(0),
     )

@@ -1,71 +1,29 @@
-"""Turns a backend's plain functions into PyTorch operators with gradients, so that compilers see one opaque call."""
+"""Turns a backend's plain functions into PyTorch operators with gradients, so that compilers see one opaque call.
+
+An operator's schema is flat: the fields of :class:`acda.ops.problem.Problem` with those of its geometry in their place.
+"""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import register_flop_formula
 
+from acda.ops.flops import register_flops
 from acda.ops.geometry import Geometry
+from acda.ops.problem import Gradients, Needs, Problem
 
 operators: list[Any] = []
 """The forward operators that are registered, as they stand in exported programs."""
-Shape = Sequence[int]
-Operator = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None, Geometry, int], Tensor]
+
+Forward = Callable[[Problem], Tensor]
+"""Computes the output ``[N, O, H_out, W_out]``, channels last in memory."""
+
+Backward = Callable[[Tensor, Problem, Needs], Gradients]
+"""Computes the gradients from that of the output, of any layout."""
 
 
-class Forward(Protocol):
-    """``forward`` of a backend, as :func:`acda.ops.reference.forward` documents it."""
-
-    def __call__(
-        self,
-        x: Tensor,
-        coefficients: Tensor,
-        bases: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        geometry: Geometry,
-        groups: int,
-    ) -> Tensor:
-        """Compute ``[N, O, H_out, W_out]``, channels last in memory."""
-        ...
-
-
-class Backward(Protocol):
-    """``backward`` of a backend, as :func:`acda.ops.reference.backward` documents it."""
-
-    def __call__(
-        self,
-        grad: Tensor,
-        x: Tensor,
-        coefficients: Tensor,
-        bases: Tensor,
-        weight: Tensor,
-        geometry: Geometry,
-        groups: int,
-        needs: list[bool],
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Compute the gradients of x, coefficients, bases and weight, an empty tensor for one not needed."""
-        ...
-
-
-def macs(x: Shape, coefficients: Shape, bases: Shape, weight: Shape) -> int:
-    """Multiply-accumulates of one forward pass: atoms from coefficients, atom convolution, coefficient convolution.
-
-    Args:
-        x: Shape ``[N, C, H, W]``.
-        coefficients: Shape ``[N, m, K, H_out, W_out]``.
-        bases: Shape ``[K, l, l]``.
-        weight: Shape ``[O, C / groups, m]``.
-    """
-    images, num_atoms, num_bases, rows, columns = coefficients
-    taps = bases[1] * bases[2]
-    per_pixel = num_atoms * num_bases * taps + x[1] * num_atoms * taps + weight[0] * weight[1] * weight[2]
-    return images * rows * columns * per_pixel
-
-
-def register(name: str, forward: Forward, backward: Backward) -> Operator:
+def register(name: str, forward: Forward, backward: Backward) -> Forward:
     """Register ``acda::<name>`` and ``acda::<name>_backward``.
 
     Saved for backward are the four tensors that go in, nothing that is computed between.
@@ -76,7 +34,7 @@ def register(name: str, forward: Forward, backward: Backward) -> Operator:
         backward: Computes the gradients.
 
     Returns:
-        A function of x, coefficients, bases, weight, bias, geometry and groups that can be differentiated once.
+        Like ``forward``, but it can be differentiated once.
     """
 
     def call_forward(
@@ -91,7 +49,7 @@ def register(name: str, forward: Forward, backward: Backward) -> Operator:
         groups: int,
     ) -> Tensor:
         geometry = Geometry.of(bases.shape[-1], stride, padding, dilation)
-        return forward(x, coefficients, bases, weight, bias, geometry, groups)
+        return forward(Problem(x, coefficients, bases, weight, bias, geometry, groups))
 
     def call_backward(
         grad: Tensor,
@@ -106,31 +64,10 @@ def register(name: str, forward: Forward, backward: Backward) -> Operator:
         needs: Sequence[bool],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         geometry = Geometry.of(bases.shape[-1], stride, padding, dilation)
-        return backward(grad, x, coefficients, bases, weight, geometry, groups, list(needs))
+        return backward(grad, Problem(x, coefficients, bases, weight, None, geometry, groups), Needs(*needs))
 
     forward_op = torch.library.custom_op(f"acda::{name}", call_forward, mutates_args=())
     backward_op = torch.library.custom_op(f"acda::{name}_backward", call_backward, mutates_args=())
-
-    @forward_op.register_fake
-    def _(x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, *_: Any) -> Tensor:
-        images, (rows, columns) = x.shape[0], coefficients.shape[3:]
-        return x.new_empty(images, rows, columns, weight.shape[0]).permute(0, 3, 1, 2)
-
-    @backward_op.register_fake
-    def _(
-        grad: Tensor, x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, *arguments: Any
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        needs_x, needs_coefficients, needs_bases, needs_weight = arguments[-1]
-        return (
-            torch.empty_like(x, memory_format=torch.channels_last) if needs_x else x.new_empty(0),
-            torch.empty_like(coefficients) if needs_coefficients else x.new_empty(0),
-            bases.new_empty(bases.shape) if needs_bases else x.new_empty(0),
-            weight.new_empty(weight.shape) if needs_weight else x.new_empty(0),
-        )
-
-    def save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[:4])
-        ctx.geometry = inputs[5:]
 
     def differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         *needs, needs_bias = ctx.needs_input_grad[:5]
@@ -138,33 +75,42 @@ def register(name: str, forward: Forward, backward: Backward) -> Operator:
         grad_bias = grad.sum((0, 2, 3)) if needs_bias else None
         return *(g if needed else None for g, needed in zip(grads, needs, strict=True)), grad_bias, *[None] * 4
 
-    def refuse(ctx: Any, *grads: Tensor) -> None:
-        raise NotImplementedError("adaptive_conv2d can be differentiated once: its gradient has no gradient of its own")
-
-    forward_op.register_autograd(differentiate, setup_context=save)
-    backward_op.register_autograd(refuse)
+    forward_op.register_fake(_fake_forward)
+    backward_op.register_fake(_fake_backward)
+    forward_op.register_autograd(differentiate, setup_context=_save)
+    backward_op.register_autograd(_refuse)
     operators.append(getattr(torch.ops.acda, name).default)
+    register_flops(name)
 
-    @register_flop_formula(getattr(torch.ops.acda, name))
-    def _(x: Shape, coefficients: Shape, bases: Shape, weight: Shape, *_: Any, **__: Any) -> int:
-        return 2 * macs(x, coefficients, bases, weight)
-
-    @register_flop_formula(getattr(torch.ops.acda, f"{name}_backward"))
-    def _(grad: Shape, x: Shape, coefficients: Shape, bases: Shape, weight: Shape, *_: Any, **__: Any) -> int:
-        return 4 * macs(x, coefficients, bases, weight)  # two products for each of forward
-
-    def operator(
-        x: Tensor,
-        coefficients: Tensor,
-        bases: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        geometry: Geometry,
-        groups: int,
-    ) -> Tensor:
-        y: Tensor = forward_op(
-            x, coefficients, bases, weight, bias, geometry.stride, geometry.padding, geometry.dilation, groups
-        )
+    def operator(problem: Problem) -> Tensor:
+        *tensors, geometry, groups = problem
+        y: Tensor = forward_op(*tensors, geometry.stride, geometry.padding, geometry.dilation, groups)
         return y
 
     return operator
+
+
+def _fake_forward(x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, *_: Any) -> Tensor:
+    images, (rows, columns) = x.shape[0], coefficients.shape[3:]
+    return x.new_empty(images, rows, columns, weight.shape[0]).permute(0, 3, 1, 2)
+
+
+def _fake_backward(
+    grad: Tensor, x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, *arguments: Any
+) -> Gradients:
+    needs = Needs(*arguments[-1])
+    return (
+        torch.empty_like(x, memory_format=torch.channels_last) if needs.x else x.new_empty(0),
+        torch.empty_like(coefficients) if needs.coefficients else x.new_empty(0),
+        bases.new_empty(bases.shape) if needs.bases else x.new_empty(0),
+        weight.new_empty(weight.shape) if needs.weight else x.new_empty(0),
+    )
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:4])
+    ctx.geometry = inputs[5:]
+
+
+def _refuse(ctx: Any, *grads: Tensor) -> None:
+    raise NotImplementedError("adaptive_conv2d can be differentiated once: its gradient has no gradient of its own")

@@ -16,7 +16,8 @@ import torch
 
 from acda.ops.blocks import Block
 from acda.ops.geometry import Geometry
-from acda.ops.gpu import launch
+from acda.ops.gpu.backend import Kernels
+from acda.ops.gpu.launch import Launch
 from benchmarks import records
 
 CHANNELS = 256
@@ -35,7 +36,7 @@ HEADINGS = {
 }
 
 
-def launches(kernel_size: int, dtype: torch.dtype, capability: tuple[int, int]) -> dict[str, launch.Launch]:
+def launches(kernel_size: int, dtype: torch.dtype, capability: tuple[int, int]) -> dict[str, Launch]:
     """The launches of one layer, for one image, by what they compute.
 
     Args:
@@ -45,17 +46,18 @@ def launches(kernel_size: int, dtype: torch.dtype, capability: tuple[int, int]) 
     """
     geometry = Geometry.of(kernel_size, padding="same")
     block = Block(slice(0, 1), slice(0, SIDE), slice(0, SIDE))
-    taps = -(-(kernel_size**2) // launch.TAP_MULTIPLE) * launch.TAP_MULTIPLE
+    taps = -(-(kernel_size**2) // Kernels.tap_multiple) * Kernels.tap_multiple
     x = torch.empty(1, SIDE, SIDE, CHANNELS, dtype=dtype, device="meta")
     atoms, z = (x.new_empty(SIDE * SIDE, NUM_ATOMS, size) for size in (taps, CHANNELS))
-    return {
-        "forward": launch.convolve(x, atoms, block, geometry, z, capability),
-        "gather": launch.gather(x, atoms, block, block, geometry, z, capability),
-        "correlate": launch.correlate(x, z, block, geometry, atoms, capability),
-    }
+    planned: list[Launch] = []
+    kernels = Kernels(planned.append, capability)
+    kernels.convolve(x, atoms, block, geometry, z)
+    kernels.gather(x, atoms, block, block, geometry, z)
+    kernels.correlate(x, z, block, geometry, atoms)
+    return dict(zip(("forward", "gather", "correlate"), planned, strict=True))
 
 
-def resources(run: launch.Launch, capability: tuple[int, int]) -> records.Row:
+def resources(run: Launch, capability: tuple[int, int]) -> records.Row:
     """Compile the kernel of a launch, as Triton would to run it, and read what it takes.
 
     Args:
@@ -68,9 +70,9 @@ def resources(run: launch.Launch, capability: tuple[int, int]) -> records.Row:
     import triton
     from triton.backends.compiler import GPUTarget
 
-    from acda.ops.gpu import kernels
+    from acda.ops.gpu import triton_kernels
 
-    kernel = getattr(kernels, run.kernel)
+    kernel = getattr(triton_kernels, run.kernel)
     signature: dict[str, str] = {}
     constants = {}
     aligned = {}

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from acda.ops.cpu import whole
+from acda.ops.cpu import fused
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Every backend that runs on the CPU; "cpu" by the passes for narrow layers and by those for wide ones."""
     name: str = request.param
     if name == "cpu-in-blocks":
-        monkeypatch.setattr(whole, "_WEIGHT_BYTES", 0)
+        monkeypatch.setattr(fused, "_WEIGHT_BYTES", 0)
     return name.removesuffix("-in-blocks")
 
 

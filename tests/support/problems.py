@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from tests.support.oracle import Geometry
 
 
-class Problem(NamedTuple):
-    """Arguments of ``adaptive_conv2d``; the first five are the tensors it differentiates."""
+class Arguments(NamedTuple):
+    """Those of ``adaptive_conv2d``, each as given; the first five are the tensors it differentiates."""
 
     x: Tensor
     coefficients: Tensor
@@ -30,9 +30,9 @@ class Problem(NamedTuple):
     def geometry(self) -> Geometry:
         return Geometry(self.stride, self.padding, self.dilation)
 
-    def requiring_grad(self) -> "Problem":
+    def requiring_grad(self) -> "Arguments":
         """The same with fresh leaves."""
-        return Problem(*(t.detach().clone().requires_grad_() for t in self.tensors), *self[5:])
+        return Arguments(*(t.detach().clone().requires_grad_() for t in self.tensors), *self[5:])
 
 
 def random_problem(
@@ -48,7 +48,7 @@ def random_problem(
     groups: int = 1,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
-) -> Problem:
+) -> Arguments:
     """Normal numbers, coefficients in (−1, 1); any bases, so that nothing hangs on the Fourier–Bessel ones."""
     geometry = geometry or Geometry(padding=kernel_size // 2)
     g = torch.Generator().manual_seed(seed)
@@ -61,4 +61,4 @@ def random_problem(
     weight = torch.randn(out_channels, in_channels // groups, num_atoms, generator=g)
     bias = torch.randn(out_channels, generator=g)
     tensors = (t.to(dtype) for t in (x, coefficients, bases, weight, bias))
-    return Problem(*tensors, *geometry, groups)
+    return Arguments(*tensors, *geometry, groups)

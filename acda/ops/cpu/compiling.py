@@ -1,7 +1,8 @@
 """Compiles loops over pixels for this processor; they are kept on disk.
 
 A loop is a function of one pointer to 64-bit integers: two counters, from which threads draw their work and their
-number, then what the loop's tuple lists, in its order, then two tables. Addresses, offsets and strides are in bytes.
+number, then what the loop's named tuples list, in their order, then two tables. :func:`places` tells which is where.
+Addresses, offsets and strides are in bytes.
 Any number of threads may run a loop on the same numbers at once; together they do what one does alone.
 
 A pixel's taps are a rectangle; how large it is and where it starts hangs on the pixel's row and column alone. The
@@ -18,15 +19,15 @@ from typing import Any, NamedTuple
 from llvmlite.binding import get_host_cpu_features
 from numba import cfunc, types
 
-from acda.ops.cpu import tiles
+from acda.ops.cpu import vector_code
 
 _log = logging.getLogger(__name__)
 _SIGNATURE = types.void(types.CPointer(types.int64))
 _compiled: list[Any] = []  # keeps alive what addresses point into
 
-# Part of what compiled code is filed under, so that it is compiled anew when the tiles change.
-REVISION = zlib.crc32(Path(tiles.__file__).read_bytes())
-COUNTERS = 2
+# Part of what compiled code is filed under, so that it is compiled anew when the vector code changes.
+REVISION = zlib.crc32(Path(vector_code.__file__).read_bytes())
+WORK, THREAD = 0, 1  # places of the counters
 GROUP = 6  # atoms or pixels that are combined in one tile
 
 
@@ -51,12 +52,25 @@ def registers(double: bool) -> Registers:
     return Registers(4, 1 if double else 2, 3)
 
 
+def places(*tuples: type[NamedTuple]) -> tuple[Any, ...]:
+    """Where the numbers of a loop's named tuples lie after its pointer.
+
+    Returns:
+        Each of the tuples with the places of its fields in them, and last the place of the tables.
+    """
+    place, found = THREAD + 1, []
+    for fields in tuples:
+        found.append(fields._make(range(place, place + len(fields._fields))))
+        place += len(fields._fields)
+    return *found, place
+
+
 def address(loop: Callable[[Any], None]) -> int:
     """Compile a loop.
 
     Args:
-        loop: The function of a pointer. Of what is around it, it may use numbers alone, or it is compiled anew in every
-            process.
+        loop: The function of a pointer. Of what is around it, it may use numbers and tuples of them alone, or it is
+            compiled anew in every process.
 
     Returns:
         Address of the compiled function.

@@ -1,10 +1,10 @@
-"""The loops of :class:`acda.ops.blocked.Kernels`."""
+"""The loops of :class:`acda.ops.matrix_products.Kernels`."""
 
 from functools import cache
 from typing import NamedTuple
 
-from acda.ops.cpu.compiling import COUNTERS, GROUP, REVISION, address, registers
-from acda.ops.cpu.tiles import combine, correlate, fill_zero, next_ticket
+from acda.ops.cpu.compiling import GROUP, REVISION, WORK, address, places, registers
+from acda.ops.cpu.vector_code import combine, correlate, fill_zero, next_ticket
 
 
 class Combine(NamedTuple):
@@ -43,10 +43,6 @@ class Correlate(NamedTuple):
     out_of_atom: int
 
 
-_COMBINE_TABLES = COUNTERS + len(Combine._fields)
-_CORRELATE_TABLES = COUNTERS + len(Correlate._fields)
-
-
 @cache
 def combine_loop(double: bool, num_atoms: int) -> int:
     """Compile the loop of :class:`Combine`.
@@ -60,20 +56,23 @@ def combine_loop(double: bool, num_atoms: int) -> int:
     """
     lanes, vectors, _ = registers(double)
     is_double, size, revision = int(double), 8 if double else 4, REVISION
+    at, tables = places(Combine)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         revision  # noqa: B018
-        images, rows, columns, channels = p[2], p[3], p[4], p[5]
-        source, source_n, source_r, source_s = p[6], p[7], p[8], p[9]
-        factor, factor_n, factor_r, factor_s, factor_b, out = p[10], p[11], p[12], p[13], p[14], p[15]
+        images, rows, columns, channels = p[at.images], p[at.rows], p[at.columns], p[at.channels]
+        source, source_n = p[at.source], p[at.source_of_image]
+        source_r, source_s = p[at.source_of_row], p[at.source_of_column]
+        factor, factor_n, factor_r = p[at.factor], p[at.factor_of_image], p[at.factor_of_row]
+        factor_s, factor_b, out = p[at.factor_of_column], p[at.factor_of_atom], p[at.out]
         out_b = channels * size
         while True:
-            ticket = next_ticket(p, 0)
+            ticket = next_ticket(p, WORK)
             if ticket >= images * rows:
                 break
-            n, row = ticket // rows, _COMBINE_TABLES + 3 * (ticket % rows)
+            n, row = ticket // rows, tables + 3 * (ticket % rows)
             for j in range(columns):
-                column = _COMBINE_TABLES + 3 * (rows + j)
+                column = tables + 3 * (rows + j)
                 combine(
                     is_double, lanes, vectors, GROUP, num_atoms,
                     out + (ticket * columns + j) * num_atoms * out_b, out_b, 0, 0,
@@ -90,20 +89,22 @@ def correlate_loop(double: bool, num_atoms: int) -> int:
     """Compile the loop of :class:`Correlate`; arguments and result as in :func:`combine_loop`."""
     lanes, _, correlated = registers(double)
     is_double, size, revision = int(double), 8 if double else 4, REVISION
+    at, tables = places(Correlate)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         revision  # noqa: B018
-        images, rows, columns, channels = p[2], p[3], p[4], p[5]
-        right, right_n, right_r, right_s = p[6], p[7], p[8], p[9]
-        left, out, out_r, out_b = p[10], p[11], p[12], p[13]
+        images, rows, columns, channels = p[at.images], p[at.rows], p[at.columns], p[at.channels]
+        right, right_n = p[at.right], p[at.right_of_image]
+        right_r, right_s = p[at.right_of_row], p[at.right_of_column]
+        left, out, out_r, out_b = p[at.left], p[at.out], p[at.out_of_row], p[at.out_of_atom]
         left_b = channels * size
         while True:
-            ticket = next_ticket(p, 0)
+            ticket = next_ticket(p, WORK)
             if ticket >= images * rows:
                 break
-            n, row = ticket // rows, _CORRELATE_TABLES + 3 * (ticket % rows)
+            n, row = ticket // rows, tables + 3 * (ticket % rows)
             for j in range(columns):
-                column = _CORRELATE_TABLES + 3 * (rows + j)
+                column = tables + 3 * (rows + j)
                 at_out = out + (ticket * columns + j) * num_atoms * out_b
                 fill_zero(at_out, num_atoms * out_b)
                 for r in range(p[row]):

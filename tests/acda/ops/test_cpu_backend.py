@@ -17,13 +17,14 @@ from torch import Tensor
 
 from acda import adaptive_conv2d
 from acda.ops import functional
-from acda.ops.cpu import launch, threads
+from acda.ops.cpu import backend as cpu_backend
+from acda.ops.cpu import threads
 from tests.support import oracle
 from tests.support.oracle import Geometry, error_ratio
-from tests.support.problems import Problem, random_problem
+from tests.support.problems import Arguments, random_problem
 
 
-def results(problem: Problem, backend: str = "cpu") -> list[Tensor]:
+def results(problem: Arguments, backend: str = "cpu") -> list[Tensor]:
     """Output, and gradients for a fixed random gradient of the output."""
     leaves = problem.requiring_grad()
     y = adaptive_conv2d(*leaves, backend=backend)
@@ -127,7 +128,7 @@ def test_several_threads_may_call_at_once(backend: str) -> None:
                 torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
-def _send_results(connection: Connection, problem: Problem) -> None:
+def _send_results(connection: Connection, problem: Arguments) -> None:
     # The pass that has no matrix products of PyTorch in it: those would wait for its threads, which did not fork along.
     connection.send((threads.num_threads(), adaptive_conv2d(*problem, backend="cpu").tolist()))
 
@@ -156,16 +157,16 @@ def test_forked_process_runs_alone_though_its_parent_used_threads() -> None:
     ],
 )
 def test_what_cannot_run_is_explained(x: Tensor, reason: str) -> None:
-    assert launch.cannot_run(x) == reason
+    assert cpu_backend.cannot_run(x) == reason
 
 
 @pytest.fixture
 def no_numba(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    launch._import_numba.cache_clear()
+    cpu_backend._import_numba.cache_clear()
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.setattr(functional, "_logged", set())
     yield
-    launch._import_numba.cache_clear()
+    cpu_backend._import_numba.cache_clear()
 
 
 def test_without_numba_the_reference_runs(no_numba: None) -> None:
@@ -215,9 +216,9 @@ def test_compiled_loops_are_kept_on_disk(tmp_path: Path) -> None:
 @pytest.fixture
 def fresh_loops() -> Iterator[None]:
     """Loops are compiled anew, and once more afterwards."""
-    from acda.ops.cpu import loops, whole_loops
+    from acda.ops.cpu import fused_loops, loops
 
-    cached = [loop for module in (loops, whole_loops) for loop in vars(module).values() if hasattr(loop, "cache_clear")]
+    cached = [loop for module in (loops, fused_loops) for loop in vars(module).values() if hasattr(loop, "cache_clear")]
     for loop in cached:
         loop.cache_clear()
     yield

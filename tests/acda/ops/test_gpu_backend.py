@@ -14,10 +14,11 @@ from acda import adaptive_conv2d
 from acda.ops import functional
 from acda.ops.blocks import Block
 from acda.ops.geometry import Geometry as PackageGeometry
-from acda.ops.gpu import launch
+from acda.ops.gpu import backend as gpu_backend
+from acda.ops.gpu.launch import Launch
 from tests.support import oracle
 from tests.support.oracle import Geometry
-from tests.support.problems import Problem, random_problem
+from tests.support.problems import Arguments, random_problem
 
 pytest.importorskip("triton")
 ON_GPU = torch.cuda.is_available()
@@ -33,36 +34,36 @@ def only_triton(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TRITON_INTERPRET", "1")
 
 
-def on_device(problem: Problem) -> Problem:
+def on_device(problem: Arguments) -> Arguments:
     """The same with leaves on the device."""
-    return Problem(*(t.detach().to(DEVICE).requires_grad_() for t in problem.tensors), *problem[5:])
+    return Arguments(*(t.detach().to(DEVICE).requires_grad_() for t in problem.tensors), *problem[5:])
 
 
-def results(problem: Problem, grad: Tensor) -> list[Tensor]:
+def results(problem: Arguments, grad: Tensor) -> list[Tensor]:
     """Output and all gradients, on the CPU."""
     p = on_device(problem)
     y = adaptive_conv2d(*p, backend="triton")
     return [t.detach().cpu() for t in (y, *torch.autograd.grad(y, p.tensors, grad.to(y)))]
 
 
-def truths(problem: Problem, grad: Tensor) -> list[Tensor]:
+def truths(problem: Arguments, grad: Tensor) -> list[Tensor]:
     """The same by definition, in float64."""
-    p = Problem(*(t.detach().double().requires_grad_() for t in problem.tensors), *problem[5:])
+    p = Arguments(*(t.detach().double().requires_grad_() for t in problem.tensors), *problem[5:])
     y = oracle.adaptive_conv2d(*p.tensors, p.geometry)
     return [y.detach(), *torch.autograd.grad(y, p.tensors, grad.double())]
 
 
-def grad_like_output(problem: Problem, seed: int = 1) -> Tensor:
+def grad_like_output(problem: Arguments, seed: int = 1) -> Tensor:
     """Random gradient of the output, exact in the problem's dtype."""
     shape = (problem.x.shape[0], len(problem.weight), *problem.coefficients.shape[3:])
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(problem.x.dtype)
 
 
-def check(problem: Problem) -> None:
+def check(problem: Arguments) -> None:
     """Output and every gradient, of the dtype of what they are of, within the bound of the dtype."""
     grad = grad_like_output(problem)
     got, want = results(problem, grad), truths(problem, grad)
-    for name, value, truth in zip(("y", *Problem._fields), got, want, strict=False):
+    for name, value, truth in zip(("y", *Arguments._fields), got, want, strict=False):
         assert value.dtype == problem.x.dtype
         assert value.shape == truth.shape
         error, size = (value.double() - truth).norm(), truth.norm()
@@ -85,7 +86,7 @@ def test_error_of_each_dtype(dtype: torch.dtype, channels: tuple[int, int], argu
     check(random_problem(in_channels=channels[0], out_channels=channels[1], dtype=dtype, **arguments))
 
 
-def any_problem(seed: int) -> Problem:
+def any_problem(seed: int) -> Arguments:
     """Geometries, groups and sizes as they come, single pixels and images smaller than the kernel among them."""
     r = random.Random(seed)
     kernel_size, groups = r.choice((1, 3, 3, 5)), r.choice((1, 1, 2, 3))
@@ -120,7 +121,7 @@ def test_kernels_touch_only_their_tensors_and_write_each_element_once(
 ) -> None:
     from triton.runtime import interpreter
 
-    memory, run = interpreter._interpreter, launch.Launch.__call__
+    memory, run = interpreter._interpreter, Launch.__call__
     tensors: list[Tensor] = []
     stored: list[np.ndarray] = []
 
@@ -133,7 +134,7 @@ def test_kernels_touch_only_their_tensors_and_write_each_element_once(
         stored.append(pointers[mask.astype(bool)].astype(np.int64))
         memory.store(pointers, values, mask)
 
-    def watched(self: launch.Launch) -> None:
+    def watched(self: Launch) -> None:
         tensors[:] = [t for t in self.arguments.values() if isinstance(t, Tensor)]
         stored.clear()
         run(self)
@@ -142,8 +143,8 @@ def test_kernels_touch_only_their_tensors_and_write_each_element_once(
         assert np.array_equal(np.sort(np.concatenate(stored)), places)
 
     monkeypatch.setattr(interpreter, "_interpreter", SimpleNamespace(load=load, store=store))
-    monkeypatch.setattr(launch.Launch, "__call__", watched)
-    monkeypatch.setattr(launch._Kernels, "block_pixels", lambda self, elements: 20)
+    monkeypatch.setattr(Launch, "__call__", watched)
+    monkeypatch.setattr(gpu_backend.Kernels, "block_pixels", lambda self, elements: 20)
     p = any_problem(seed)
     results(p, grad_like_output(p))
     assert tensors
@@ -160,7 +161,7 @@ def test_kernels_touch_only_their_tensors_and_write_each_element_once(
 )
 def test_blocks_do_not_change_results(pixels: int, geometry: Geometry, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks that cut images, rows and columns, those that no window reaches among them."""
-    monkeypatch.setattr(launch._Kernels, "block_pixels", lambda self, elements: pixels)
+    monkeypatch.setattr(gpu_backend.Kernels, "block_pixels", lambda self, elements: pixels)
     check(random_problem(geometry=geometry, size=(6, 3) if pixels < 8 else (5, 6), dtype=torch.float32))
 
 
@@ -183,7 +184,7 @@ def test_everything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     x, grad_z = torch.randn(1, 5, 6, 3, generator=g), torch.randn(30, 2, 3, generator=g)
     out = torch.full((30, 2, 16), torch.nan, device=DEVICE)
     outputs = Block(slice(0, 1), slice(0, 5), slice(0, 6))
-    launch._Kernels().correlate(x.to(DEVICE), grad_z.to(DEVICE), outputs, PackageGeometry.of(3, padding=1), out)
+    gpu_backend.Kernels().correlate(x.to(DEVICE), grad_z.to(DEVICE), outputs, PackageGeometry.of(3, padding=1), out)
     assert out[..., :9].isfinite().all()
     assert not out[..., 9:].any()
 
@@ -224,7 +225,7 @@ def test_results_repeat_bit_for_bit() -> None:
 def test_layouts(layout: Callable[[Tensor], Tensor]) -> None:
     """Every tensor and the incoming gradient laid out anew, against the oracle on the same numbers."""
     plain = random_problem(in_channels=4, groups=2, dtype=torch.float32)
-    p = Problem(*map(layout, plain.tensors[:4]), *plain[4:])
+    p = Arguments(*map(layout, plain.tensors[:4]), *plain[4:])
     grad = layout(grad_like_output(p))
     leaves = [t.to(DEVICE).requires_grad_() for t in p.tensors]
     y = adaptive_conv2d(*leaves, *p[5:], backend="triton")
@@ -244,7 +245,7 @@ def test_compiles_as_one_graph() -> None:
 
 def test_compute_capability_is_a_constant_to_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, device))
-    compiled = torch.compile(lambda x: x + sum(launch._capability(77)), fullgraph=True, backend="eager")
+    compiled = torch.compile(lambda x: x + sum(gpu_backend._capability(77)), fullgraph=True, backend="eager")
     assert compiled(torch.zeros(())) == 9 + 77
 
 
@@ -267,11 +268,11 @@ def test_reasons(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    monkeypatch.setattr(launch, "_capability", lambda device: capability)
+    monkeypatch.setattr(gpu_backend, "_capability", lambda device: capability)
     x = SimpleNamespace(device=torch.device(device), dtype=dtype)
-    assert launch.cannot_run(x) == reason
-    monkeypatch.setattr(launch, "_HAS_TRITON", False)
-    assert launch.cannot_run(x) == "triton is not installed"
+    assert gpu_backend.cannot_run(x) == reason
+    monkeypatch.setattr(gpu_backend, "_HAS_TRITON", False)
+    assert gpu_backend.cannot_run(x) == "triton is not installed"
 
 
 def test_a_named_backend_that_cannot_run_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,6 +290,6 @@ def test_offsets_beyond_32_bits() -> None:
     atoms = torch.randn(64, 2, 16, device=DEVICE).bfloat16()
     last, alone = (Block(slice(n - 1, n), slice(0, 8), slice(0, 8)) for n in (images, 1))
     geometry, out = PackageGeometry.of(3, padding=1), torch.empty(2, 64, 2, channels, dtype=x.dtype, device=DEVICE)
-    launch._Kernels().convolve(x, atoms, last, geometry, out[0])
-    launch._Kernels().convolve(x[-1:].clone(), atoms, alone, geometry, out[1])
+    gpu_backend.Kernels().convolve(x, atoms, last, geometry, out[0])
+    gpu_backend.Kernels().convolve(x[-1:].clone(), atoms, alone, geometry, out[1])
     assert torch.equal(out[0], out[1])

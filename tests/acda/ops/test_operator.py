@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from acda import adaptive_conv2d
 from acda.ops import reference
-from acda.ops.cpu import kernels
+from acda.ops.cpu import pointers
 from tests.support import oracle
 from tests.support.oracle import Geometry, error_ratio
-from tests.support.problems import Problem, random_problem
+from tests.support.problems import Arguments, random_problem
 
 GEOMETRIES = [
     pytest.param(Geometry(padding=1), 1, id="same"),
@@ -24,7 +24,7 @@ GEOMETRIES = [
 BLOCKS = [1, 27 * 4, 27 * 4 * 9, 27 * 4 * 70, 2**21]
 
 
-def gradcheck(problem: Problem, backend: str) -> bool:
+def gradcheck(problem: Arguments, backend: str) -> bool:
     def run(*tensors: Tensor) -> Tensor:
         return adaptive_conv2d(*tensors, *problem[5:], backend=backend)
 
@@ -46,7 +46,7 @@ def test_blocks_do_not_change_results(
     truth = oracle.adaptive_conv2d(*problem.tensors, geometry)
     grad = torch.randn_like(truth)
     expected = torch.autograd.grad(truth, problem.tensors, grad)
-    for module in (reference, kernels):
+    for module in (reference, pointers):
         monkeypatch.setattr(module, "_BLOCK_ELEMENTS", elements)
     y = adaptive_conv2d(*problem, backend=backend)
     torch.testing.assert_close(y, truth, rtol=1e-12, atol=1e-12)
@@ -55,7 +55,7 @@ def test_blocks_do_not_change_results(
 
 
 def test_gradcheck_in_blocks(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (reference, kernels):
+    for module in (reference, pointers):
         monkeypatch.setattr(module, "_BLOCK_ELEMENTS", 27 * 2)
     assert gradcheck(random_problem(images=1, size=(2, 5)), backend)
 

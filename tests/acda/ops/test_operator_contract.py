@@ -15,8 +15,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from acda import adaptive_conv2d
 from acda.ops import functional, reference
-from acda.ops.cpu import kernels, launch
+from acda.ops.cpu import backend as cpu_backend
+from acda.ops.cpu import pointers
 from acda.ops.geometry import Geometry as PackageGeometry
+from acda.ops.problem import Needs, Problem
 from tests.support.oracle import Geometry
 from tests.support.problems import random_problem
 
@@ -154,14 +156,14 @@ def test_no_tensor_as_large_as_the_unfolded_input(
 ) -> None:
     """The largest tensor is the padded input, an operand or a result, or of a block and what surrounds it."""
     elements = 2**14
-    for module in (reference, kernels):
+    for module in (reference, pointers):
         monkeypatch.setattr(module, "_BLOCK_ELEMENTS", elements)
     p = random_problem(in_channels=16, out_channels=16, size=size, kernel_size=7, dtype=torch.float32)
-    geometry = PackageGeometry.of(7, p.stride, p.padding, p.dilation)
-    functions = {"reference": reference, "cpu": launch}[backend]
+    problem = Problem(*p.tensors, PackageGeometry.of(7, p.stride, p.padding, p.dilation), p.groups)
+    functions = {"reference": reference, "cpu": cpu_backend}[backend]
     with _LargestStorage() as largest:
-        y = functions.forward(*p[:5], geometry, 1)
-        grads = functions.backward(torch.ones_like(y), *p[:4], geometry, 1, [True] * 4)
+        y = functions.forward(problem)
+        grads = functions.backward(torch.ones_like(y), problem, Needs(*[True] * 4))
     padded = 2 * 16 * (size[0] + 6) * (size[1] + 6)
     bound = 4 * max(padded, 2 * elements, *(t.numel() for t in (*p.tensors, y, *grads)))
     assert 4 * p.x.numel() <= largest.nbytes <= bound

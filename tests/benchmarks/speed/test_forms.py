@@ -25,7 +25,7 @@ from tests.support import problems as oracle_problems
 SHAPE = Shape(2, 3, 6, 7, 5)
 
 
-def with_gradients(y: Tensor, problem: oracle_problems.Problem) -> list[Tensor]:
+def with_gradients(y: Tensor, problem: oracle_problems.Arguments) -> list[Tensor]:
     grad = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view(y.shape)
     x, coefficients, _, weight, bias = problem.tensors
     return [y, *torch.autograd.grad(y, [x, coefficients, weight, bias], grad)]

@@ -1,4 +1,7 @@
-"""Prepares the numbers and tables of the compiled loops: the kernels of :mod:`acda.ops.blocked`."""
+"""Where the compiled loops find their operands: the addresses and strides that each is run with.
+
+These are the kernels of :mod:`acda.ops.matrix_products`.
+"""
 
 from math import gcd
 from typing import NamedTuple
@@ -27,7 +30,7 @@ class Sums(NamedTuple):
 
 
 class Kernels:
-    """See :class:`acda.ops.blocked.Kernels`."""
+    """The compiled loops; see :class:`acda.ops.matrix_products.Kernels`."""
 
     tap_multiple = 4
 
@@ -96,6 +99,9 @@ class Kernels:
             columns.table(columns.position * of_column, columns.first * to_tap),
             threads=num_threads(),
         )
+
+
+KERNELS = Kernels()
 
 
 def gathered(grad: Tensor, atoms: Tensor, inputs: Block, outputs: Block, geometry: Geometry, out: int) -> Sums:

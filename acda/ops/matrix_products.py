@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from acda.ops.blocks import Block, blocks
 from acda.ops.geometry import Geometry
+from acda.ops.problem import Gradients, Needs, Problem
 
 
 class Kernels(Protocol):
@@ -107,20 +108,20 @@ class Operands:
         x: ``[N, H, W, C]``.
         bases: ``[K, T]``.
         weight: ``[G, O / G, C / G, m]``.
+        geometry: Where the windows lie.
         scratch: Memory for intermediate results, of the dtype that is computed in.
     """
 
-    def __init__(
-        self, kernels: Kernels, x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, groups: int
-    ) -> None:
-        dtype = kernels.compute_dtype(x.dtype)
-        flat = bases.flatten(1).to(dtype)
+    def __init__(self, kernels: Kernels, problem: Problem) -> None:
+        dtype = kernels.compute_dtype(problem.x.dtype)
+        flat = problem.bases.flatten(1).to(dtype)
         self.kernels = kernels
-        self.x = x.permute(0, 2, 3, 1).to(dtype).contiguous()
+        self.x = problem.x.permute(0, 2, 3, 1).to(dtype).contiguous()
         self.bases = F.pad(flat, (0, -flat.shape[1] % kernels.tap_multiple))
-        self.weight = weight.reshape(groups, -1, *weight.shape[1:]).to(dtype)
+        self.weight = problem.weight.reshape(problem.groups, -1, *problem.weight.shape[1:]).to(dtype)
+        self.geometry = problem.geometry
         self.scratch = _Scratch(self.x)
-        self._coefficients = coefficients.permute(0, 3, 4, 1, 2)
+        self._coefficients = problem.coefficients.permute(0, 3, 4, 1, 2)
 
     def alpha(self, outputs: Block) -> Tensor:
         """Coefficients of a block, ``[pixels · m, K]``."""
@@ -185,107 +186,85 @@ def reach(inputs: Block, geometry: Geometry, rows: int, columns: int) -> Block:
     return Block(inputs.images, *ranges)
 
 
-def forward(
-    kernels: Kernels,
-    x: Tensor,
-    coefficients: Tensor,
-    bases: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    geometry: Geometry,
-    groups: int,
-) -> Tensor:
-    """Adaptive convolution; arguments after the first as in :func:`acda.ops.reference.forward`."""
-    operands = Operands(kernels, x, coefficients, bases, weight, groups)
+def forward(kernels: Kernels, problem: Problem) -> Tensor:
+    """Adaptive convolution; ``[N, O, H_out, W_out]``, channels last in memory."""
+    x, weight, groups = problem.x, problem.weight, problem.groups
+    operands = Operands(kernels, problem)
     scratch, num_atoms = operands.scratch, weight.shape[2]
     project = operands.weight.permute(0, 3, 2, 1).reshape(groups, -1, weight.shape[0] // groups)
-    out = operands.x.new_empty(x.shape[0], *coefficients.shape[3:], weight.shape[0])
+    out = operands.x.new_empty(problem.output_shape)
     for outputs in operands.output_blocks():
         z = scratch("z", outputs.pixels, num_atoms, x.shape[1])
-        kernels.convolve(operands.x, operands.atoms(outputs), outputs, geometry, z)
+        kernels.convolve(operands.x, operands.atoms(outputs), outputs, problem.geometry, z)
         _multiply(_by_group(z, groups), project, outputs.of(out).unsqueeze(-2), scratch)
-    if bias is not None:
-        out += bias
+    if problem.bias is not None:
+        out += problem.bias
     return out.to(x.dtype).permute(0, 3, 1, 2)
 
 
-def backward(
-    kernels: Kernels,
-    grad: Tensor,
-    x: Tensor,
-    coefficients: Tensor,
-    bases: Tensor,
-    weight: Tensor,
-    geometry: Geometry,
-    groups: int,
-    needs: list[bool],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of :func:`forward`; arguments after the first as in :func:`acda.ops.reference.backward`."""
-    needs_x, needs_coefficients, needs_bases, needs_weight = needs
-    operands = Operands(kernels, x, coefficients, bases, weight, groups)
+def backward(kernels: Kernels, grad: Tensor, problem: Problem, needs: Needs) -> Gradients:
+    """Gradients of :func:`forward` from that of its output, ``[N, O, H_out, W_out]``."""
+    x, coefficients, bases, weight, *_ = problem
+    operands = Operands(kernels, problem)
     grad_nhwc = grad.permute(0, 2, 3, 1).to(operands.x.dtype).contiguous()
     # In the layout of the coefficients: with one image, BatchNorm's backward on the CPU (torch 2.15) reads a gradient
     # of another layout wrongly once a view has merged atoms and bases into channels.
-    grad_coefficients = torch.empty_like(coefficients if needs_coefficients else coefficients[:0])
-    grad_x, grad_weight = through_channels(operands, grad_nhwc, geometry, needs_x, needs_weight)
-    grad_bases = through_atoms(operands, grad_nhwc, geometry, grad_coefficients, needs_bases)
+    grad_coefficients = torch.empty_like(coefficients if needs.coefficients else coefficients[:0])
+    grad_x, grad_weight = _through_channels(operands, grad_nhwc, needs)
+    grad_bases = _through_atoms(operands, grad_nhwc, grad_coefficients, needs)
     return (
-        grad_x.to(x.dtype).permute(0, 3, 1, 2) if needs_x else x.new_empty(0),
-        grad_coefficients if needs_coefficients else x.new_empty(0),
-        grad_bases.to(bases.dtype).contiguous().view_as(bases) if needs_bases else x.new_empty(0),
-        grad_weight.to(weight.dtype).contiguous() if needs_weight else x.new_empty(0),
+        grad_x.to(x.dtype).permute(0, 3, 1, 2) if needs.x else x.new_empty(0),
+        grad_coefficients if needs.coefficients else x.new_empty(0),
+        grad_bases.to(bases.dtype).contiguous().view_as(bases) if needs.bases else x.new_empty(0),
+        grad_weight.to(weight.dtype).contiguous() if needs.weight else x.new_empty(0),
     )
 
 
-def through_channels(
-    operands: Operands, grad: Tensor, geometry: Geometry, needs_x: bool, needs_weight: bool
-) -> tuple[Tensor, Tensor]:
-    """Gradients of x, ``[N, H, W, C]``, and of the weight, ``[O, C / groups, m]``."""
+def _through_channels(operands: Operands, grad: Tensor, needs: Needs) -> tuple[Tensor, Tensor]:
+    """Gradients of x, ``[N, H, W, C]``, and of the weight, ``[O, C / groups, m]``, from ``[N, H_out, W_out, O]``."""
     groups, out_per_group, in_per_group, num_atoms = operands.weight.shape
     scratch = operands.scratch
     project = operands.weight.permute(0, 3, 1, 2).reshape(groups, -1, in_per_group)
-    grad_x = torch.empty_like(operands.x if needs_x else operands.x[:0])
-    grad_project = sums_like(project.mT)
-    for inputs in operands.input_blocks(grad.shape[3]) if needs_x or needs_weight else ():
-        outputs = reach(inputs, geometry, *grad.shape[1:3])
+    grad_x = torch.empty_like(operands.x if needs.x else operands.x[:0])
+    grad_project = _sums_like(project.mT)
+    for inputs in operands.input_blocks(grad.shape[3]) if needs.x or needs.weight else ():
+        outputs = reach(inputs, operands.geometry, *grad.shape[1:3])
         gathered = scratch("z", inputs.pixels, num_atoms, grad.shape[3])
-        operands.kernels.gather(grad, operands.atoms(outputs), inputs, outputs, geometry, gathered)
+        operands.kernels.gather(grad, operands.atoms(outputs), inputs, outputs, operands.geometry, gathered)
         by_group = _by_group(gathered, groups)
-        if needs_x:
+        if needs.x:
             _multiply(by_group, project, inputs.of(grad_x).unsqueeze(-2), scratch)
-        if needs_weight:
+        if needs.weight:
             pixels = inputs.of(operands.x).reshape(inputs.pixels, 1, -1)
             grad_project += _by_group(pixels, groups).mT @ by_group
     by_atom = grad_project.view(groups, in_per_group, num_atoms, out_per_group)
     return grad_x, by_atom.permute(0, 3, 1, 2).reshape(-1, in_per_group, num_atoms)
 
 
-def through_atoms(
-    operands: Operands, grad: Tensor, geometry: Geometry, grad_coefficients: Tensor, needs_bases: bool
-) -> Tensor:
-    """Gradient of the bases, ``[K, l²]``; that of the coefficients is written to a tensor like them, unless empty."""
+def _through_atoms(operands: Operands, grad: Tensor, grad_coefficients: Tensor, needs: Needs) -> Tensor:
+    """Gradient of the bases, ``[K, l²]``; that of the coefficients, if needed, is written to a tensor like them."""
     groups, out_per_group, _, num_atoms = operands.weight.shape
     scratch, bases = operands.scratch, operands.bases
     project = operands.weight.permute(0, 1, 3, 2).reshape(groups, out_per_group, -1)
-    grad_bases = sums_like(bases)
-    for outputs in operands.output_blocks() if needs_bases or grad_coefficients.numel() else ():
+    grad_bases = _sums_like(bases)
+    for outputs in operands.output_blocks() if needs.bases or needs.coefficients else ():
         grad_y = _by_group(outputs.of(grad).reshape(outputs.pixels, 1, -1), groups)
         grad_z = scratch("z", outputs.pixels, num_atoms, operands.x.shape[3])
         _multiply(grad_y, project, grad_z, scratch)
         grad_atoms = scratch("atoms", outputs.pixels, num_atoms, bases.shape[1])
-        operands.kernels.correlate(operands.x, grad_z, outputs, geometry, grad_atoms)
+        operands.kernels.correlate(operands.x, grad_z, outputs, operands.geometry, grad_atoms)
         flat = grad_atoms.view(-1, bases.shape[1])
-        if grad_coefficients.numel():
+        if needs.coefficients:
             part = outputs.of(grad_coefficients.permute(0, 3, 4, 1, 2))
             if part.is_contiguous() and part.dtype == flat.dtype:
                 torch.mm(flat, bases.t(), out=part.view(-1, len(bases)))
             else:
                 part.copy_(torch.mm(flat, bases.t(), out=scratch("alpha", len(flat), len(bases))).view(part.shape))
-        if needs_bases:
+        if needs.bases:
             grad_bases += operands.alpha(outputs).t() @ flat
-    return grad_bases[:, : geometry.kernel_size**2]
+    return grad_bases[:, : operands.geometry.kernel_size**2]
 
 
-def sums_like(tensor: Tensor) -> Tensor:
+def _sums_like(tensor: Tensor) -> Tensor:
     """Contiguous zeros to add up the results of blocks in, in at least float32."""
     return tensor.new_zeros(tensor.shape, dtype=torch.promote_types(tensor.dtype, torch.float32))

@@ -5,18 +5,18 @@ from typing import NamedTuple
 
 from numba.extending import register_jitable
 
-from acda.ops.cpu.compiling import COUNTERS, GROUP, REVISION, address, registers
+from acda.ops.cpu.compiling import GROUP, REVISION, THREAD, WORK, address, places, registers
 from acda.ops.cpu.loops import Combine
-from acda.ops.cpu.tiles import combine, copy, correlate, fill_zero, next_ticket
+from acda.ops.cpu.vector_code import combine, copy, correlate, fill_zero, next_ticket
 
 RUN = 4 * GROUP  # pixels that a thread takes at once
 
 
-class Whole(NamedTuple):
+class Fused(NamedTuple):
     """All steps of a pass for a few pixels at a time; the tables are of x and the atoms.
 
-    Forward: ``y = bias + weight · z``, with z and the atoms as :mod:`acda.ops.blocked` has them. Backward, to the
-    gradient of the coefficients: ``y`` is the gradient of the output, ``weight`` and ``bases`` are transposed.
+    Forward: ``y = bias + weight · z``, with z and the atoms as :mod:`acda.ops.matrix_products` has them. Backward, to
+    the gradient of the coefficients: ``y`` is the gradient of the output, ``weight`` and ``bases`` are transposed.
     """
 
     pixels: int
@@ -45,9 +45,6 @@ class Whole(NamedTuple):
     scratch_of_thread: int
 
 
-_WHOLE_TABLES = COUNTERS + len(Whole._fields)
-
-
 @register_jitable  # type: ignore[untyped-decorator]
 def next_pixel(n: int, i: int, j: int, rows: int, columns: int) -> tuple[int, int, int]:
     """Image, row and column of the pixel after this one."""
@@ -63,22 +60,23 @@ def next_pixel(n: int, i: int, j: int, rows: int, columns: int) -> tuple[int, in
 
 @cache
 def forward_loop(double: bool, num_atoms: int) -> int:
-    """Compile the loop of :class:`Whole` for the forward pass; arguments as in ``combine_loop``."""
+    """Compile the loop of :class:`Fused` for the forward pass; arguments as in ``combine_loop``."""
     lanes, vectors, _ = registers(double)
     is_double, size, revision = int(double), 8 if double else 4, REVISION
+    at, tables = places(Fused)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         revision  # noqa: B018
-        pixels, rows, columns, channels, out_channels, num_bases, taps, side = (
-            p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9],
-        )  # fmt: skip
-        x, x_n, x_r, x_s = p[10], p[11], p[12], p[13]
-        alpha, alpha_n, alpha_i, alpha_j, alpha_b, alpha_k = p[14], p[15], p[16], p[17], p[18], p[19]
-        bases, weight, bias, y = p[20], p[21], p[22], p[23]
-        atoms = p[24] + next_ticket(p, 1) * p[25]
+        pixels, rows, columns, channels = p[at.pixels], p[at.rows], p[at.columns], p[at.channels]
+        out_channels, num_bases, taps, side = p[at.out_channels], p[at.num_bases], p[at.taps], p[at.side]
+        x, x_n, x_r, x_s = p[at.x], p[at.x_of_image], p[at.x_of_row], p[at.x_of_column]
+        alpha, alpha_n, alpha_i = p[at.alpha], p[at.alpha_of_image], p[at.alpha_of_row]
+        alpha_j, alpha_b, alpha_k = p[at.alpha_of_column], p[at.alpha_of_atom], p[at.alpha_of_base]
+        bases, weight, bias, y = p[at.bases], p[at.weight], p[at.bias], p[at.y]
+        atoms = p[at.scratch] + next_ticket(p, THREAD) * p[at.scratch_of_thread]
         z, z_of_pixel = atoms + num_atoms * taps * size, num_atoms * channels * size
         while True:
-            first = next_ticket(p, 0) * RUN
+            first = next_ticket(p, WORK) * RUN
             if first >= pixels:
                 break
             n = first // (rows * columns)
@@ -86,7 +84,7 @@ def forward_loop(double: bool, num_atoms: int) -> int:
             for start in range(first, min(first + RUN, pixels), GROUP):
                 count = min(GROUP, pixels - start)
                 for k in range(count):
-                    row, column = _WHOLE_TABLES + 3 * i, _WHOLE_TABLES + 3 * (rows + j)
+                    row, column = tables + 3 * i, tables + 3 * (rows + j)
                     combine(
                         is_double, lanes, vectors, GROUP, num_atoms, atoms, taps * size, 0, 0,
                         alpha + n * alpha_n + i * alpha_i + j * alpha_j, alpha_b, 0, alpha_k,
@@ -117,22 +115,23 @@ def forward_loop(double: bool, num_atoms: int) -> int:
 
 @cache
 def alpha_loop(double: bool, num_atoms: int) -> int:
-    """Compile the loop of :class:`Whole` for the gradient of the coefficients; otherwise alike."""
+    """Compile the loop of :class:`Fused` for the gradient of the coefficients; otherwise alike."""
     lanes, vectors, correlated = registers(double)
     is_double, size, revision = int(double), 8 if double else 4, REVISION
+    at, tables = places(Fused)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         revision  # noqa: B018
-        pixels, rows, columns, channels, out_channels, num_bases, taps, side = (
-            p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9],
-        )  # fmt: skip
-        x, x_n, x_r, x_s = p[10], p[11], p[12], p[13]
-        alpha, alpha_n, alpha_i, alpha_j, alpha_b = p[14], p[15], p[16], p[17], p[18]
-        bases, weight, y = p[20], p[21], p[23]
-        atoms = p[24] + next_ticket(p, 1) * p[25]
+        pixels, rows, columns, channels = p[at.pixels], p[at.rows], p[at.columns], p[at.channels]
+        out_channels, num_bases, taps, side = p[at.out_channels], p[at.num_bases], p[at.taps], p[at.side]
+        x, x_n, x_r, x_s = p[at.x], p[at.x_of_image], p[at.x_of_row], p[at.x_of_column]
+        alpha, alpha_n, alpha_i = p[at.alpha], p[at.alpha_of_image], p[at.alpha_of_row]
+        alpha_j, alpha_b = p[at.alpha_of_column], p[at.alpha_of_atom]
+        bases, weight, y = p[at.bases], p[at.weight], p[at.y]
+        atoms = p[at.scratch] + next_ticket(p, THREAD) * p[at.scratch_of_thread]
         z, z_of_pixel = atoms + num_atoms * taps * size, num_atoms * channels * size
         while True:
-            first = next_ticket(p, 0) * RUN
+            first = next_ticket(p, WORK) * RUN
             if first >= pixels:
                 break
             n = first // (rows * columns)
@@ -153,7 +152,7 @@ def alpha_loop(double: bool, num_atoms: int) -> int:
                             weight, 0, z_of_pixel, 1, out_channels, num_atoms * channels,
                         )  # fmt: skip
                 for k in range(count):
-                    row, column = _WHOLE_TABLES + 3 * i, _WHOLE_TABLES + 3 * (rows + j)
+                    row, column = tables + 3 * i, tables + 3 * (rows + j)
                     fill_zero(atoms, num_atoms * taps * size)
                     for r in range(p[row]):
                         correlate(
@@ -192,29 +191,29 @@ class Channels(NamedTuple):
     scratch_of_thread: int
 
 
-_CHANNELS_TABLES = COUNTERS + len(Combine._fields) + len(Channels._fields)
-
-
 @cache
 def channels_loop(double: bool, num_atoms: int) -> int:
     """Compile the loop of :class:`Channels`; arguments and result as in :func:`forward_loop`."""
     lanes, vectors, _ = registers(double)
     is_double, size, revision = int(double), 8 if double else 4, REVISION
+    of_w, at, tables = places(Combine, Channels)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         revision  # noqa: B018
-        images, rows, columns, channels = p[2], p[3], p[4], p[5]
-        source, source_n, source_r, source_s = p[6], p[7], p[8], p[9]
-        factor, factor_n, factor_r, factor_s, factor_b = p[10], p[11], p[12], p[13], p[14]
-        in_channels, x, grad_x, x_n, x_i, weight = p[16], p[17], p[18], p[19], p[20], p[21]
-        sums, slots = p[22], p[23]
+        images, rows, columns, channels = p[of_w.images], p[of_w.rows], p[of_w.columns], p[of_w.channels]
+        source, source_n = p[of_w.source], p[of_w.source_of_image]
+        source_r, source_s = p[of_w.source_of_row], p[of_w.source_of_column]
+        factor, factor_n, factor_r = p[of_w.factor], p[of_w.factor_of_image], p[of_w.factor_of_row]
+        factor_s, factor_b = p[of_w.factor_of_column], p[of_w.factor_of_atom]
+        in_channels, x, grad_x, x_n, x_i = p[at.in_channels], p[at.x], p[at.grad_x], p[at.of_image], p[at.of_row]
+        weight, sums, slots = p[at.weight], p[at.sums], p[at.slots]
         w_length = num_atoms * channels
         w_of_pixel, x_of_pixel = w_length * size, in_channels * size
-        w = p[24] + next_ticket(p, 1) * p[25]
+        w = p[at.scratch] + next_ticket(p, THREAD) * p[at.scratch_of_thread]
         x_run, grad_run = w + RUN * w_of_pixel, w + RUN * (w_of_pixel + x_of_pixel)
         pixels = images * rows * columns
         while True:
-            slot = next_ticket(p, 0)
+            slot = next_ticket(p, WORK)
             if slot >= slots:
                 break
             last = pixels * (slot + 1) // slots
@@ -224,7 +223,7 @@ def channels_loop(double: bool, num_atoms: int) -> int:
                 first_i, first_j = start // columns % rows, start % columns
                 n, i, j = first_n, first_i, first_j
                 for k in range(count):
-                    row, column = _CHANNELS_TABLES + 3 * i, _CHANNELS_TABLES + 3 * (rows + j)
+                    row, column = tables + 3 * i, tables + 3 * (rows + j)
                     combine(
                         is_double, lanes, vectors, GROUP, num_atoms, w + k * w_of_pixel, channels * size, 0, 0,
                         factor + n * factor_n + p[row + 2] + p[column + 2], factor_b, factor_r, factor_s,
