@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from acda.layers import ACDAConv2d
-from acda.layers.comparator import Comparator
+from acda.layers.adaptive_convolution import AdaptiveConvolution
 
 
 def conv2d_macs(in_channels: int, out_channels: int, kernel_size: int, height: int, width: int) -> int:
@@ -127,7 +126,7 @@ class LayerCost:
 
 
 def cost_by_layer(
-    model: nn.Module, input_shape: Sequence[int], leaves: tuple[type[nn.Module], ...] = (ACDAConv2d, Comparator)
+    model: nn.Module, input_shape: Sequence[int], leaves: tuple[type[nn.Module], ...] = (AdaptiveConvolution,)
 ) -> list[LayerCost]:
     """Multiply-accumulates and parameters of each layer of a network, in the order in which they run.
 

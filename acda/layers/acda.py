@@ -7,13 +7,14 @@ Reference:
 
 import math
 from collections.abc import Callable, Sequence
-from typing import get_args
+from typing import ClassVar, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acda.bases import fourier_bessel_bases
+from acda.layers.adaptive_convolution import AdaptiveConvolution
 from acda.layers.generator import TANH_VARIANCE, CoefficientGenerator
 from acda.ops.functional import adaptive_conv2d, check_backend
 from acda.ops.geometry import Geometry, IntOrPair, PaddingMode, odd_square
@@ -21,7 +22,7 @@ from acda.ops.geometry import Geometry, IntOrPair, PaddingMode, odd_square
 _PADDING_MODES = get_args(PaddingMode)
 
 
-class ACDAConv2d(nn.Module):
+class ACDAConv2d(AdaptiveConvolution):
     """Drop-in replacement for :class:`torch.nn.Conv2d` whose filter differs at every pixel.
 
     A small generator Φ reads the input around each pixel and emits coefficients over prefixed multi-scale bases;
@@ -68,6 +69,7 @@ class ACDAConv2d(nn.Module):
         torch.Size([1, 32, 20, 30])
     """
 
+    _defaults: ClassVar[dict[str, object]] = {"dilation": (1, 1), "groups": 1, "padding_mode": "zeros"}
     bases: Tensor
     bias: nn.Parameter | None
 
@@ -94,17 +96,9 @@ class ACDAConv2d(nn.Module):
         bases: Callable[[int], Tensor] | None = None,
         backend: str = "auto",
     ) -> None:
-        super().__init__()
-        counts = {
-            "in_channels": in_channels,
-            "out_channels": out_channels,
-            "groups": groups,
-            "num_atoms": num_atoms,
-            "hidden_channels": hidden_channels,
-        }
-        for name, count in counts.items():
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
+        geometry = Geometry.of(odd_square(kernel_size), stride, padding, dilation)
+        counts = {"groups": groups, "num_atoms": num_atoms, "hidden_channels": hidden_channels}
+        super().__init__(in_channels, out_channels, geometry, counts)
         if in_channels % groups or out_channels % groups:
             raise ValueError(f"groups must divide both {in_channels=} and {out_channels=}, got {groups}")
         if padding_mode not in _PADDING_MODES:
@@ -112,13 +106,7 @@ class ACDAConv2d(nn.Module):
         if bases is not None and scales is not None:
             raise ValueError(f"scales must be None where bases is given, got {scales}")
         check_backend(backend)
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.geometry = Geometry.of(odd_square(kernel_size), stride, padding, dilation)
-        self.kernel_size = (self.geometry.kernel_size, self.geometry.kernel_size)
-        self.stride = self.geometry.stride
-        self.padding = self.geometry.padding
-        self.dilation = self.geometry.dilation
+        self.dilation = geometry.dilation
         self.groups = groups
         self.padding_mode = padding_mode
         self.num_atoms = num_atoms
@@ -132,7 +120,7 @@ class ACDAConv2d(nn.Module):
             in_channels,
             num_atoms,
             self.bases.shape[0],
-            self.geometry,
+            geometry,
             hidden_channels,
             generator_kernel_sizes,
             norm,
@@ -182,11 +170,7 @@ class ACDAConv2d(nn.Module):
         Raises:
             ValueError: If ``x`` is not of this shape, or smaller than a window with its padding.
         """
-        if x.dim() != 4 or x.shape[1] != self.in_channels:
-            raise ValueError(
-                f"x must have shape [N, {self.in_channels}, H, W] (in_channels={self.in_channels}), got {list(x.shape)}"
-            )
-        self.geometry.output_size(x.shape[2], x.shape[3])
+        self.output_size(x)
         coefficients: Tensor = self.generator(x)
         return coefficients
 
@@ -205,7 +189,7 @@ class ACDAConv2d(nn.Module):
         return torch.einsum("nbkhw,kuv->nbuvhw", self.coefficients(x), self.bases)
 
     def filters(self, x: Tensor, max_bytes: int = 2**30) -> Tensor:
-        """The full filter K = AD of every output pixel, for study on small inputs.
+        """Compose the full filter K = AD of every output pixel, for study on small inputs.
 
         Args:
             x: Input ``[N, C, H, W]``.
@@ -217,7 +201,7 @@ class ACDAConv2d(nn.Module):
         Raises:
             ValueError: As in :meth:`coefficients`, or if the result would be larger than ``max_bytes``.
         """
-        rows, columns = self.geometry.output_size(x.shape[-2], x.shape[-1])
+        rows, columns = self.output_size(x)
         per_pixel = self.weight[..., 0].numel() * self.geometry.kernel_size**2 * self.weight.element_size()
         size = x.shape[0] * rows * columns * per_pixel
         if size > max_bytes:
@@ -248,11 +232,5 @@ class ACDAConv2d(nn.Module):
             backend=self.backend,
         )
 
-    def extra_repr(self) -> str:
-        """Channels, sizes, and those of ``Conv2d``'s other arguments that are not at their default."""
-        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size[0]}"]
-        defaults = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1, "padding_mode": "zeros"}
-        parts += [f"{name}={getattr(self, name)!r}" for name, value in defaults.items() if getattr(self, name) != value]
-        parts += [f"num_atoms={self.num_atoms}, bases={self.bases.shape[0]}"]
-        parts += ["bias=False"] if self.bias is None else []
-        return ", ".join(parts)
+    def _sizes(self) -> dict[str, int]:
+        return {"num_atoms": self.num_atoms, "bases": self.bases.shape[0]}

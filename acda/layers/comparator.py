@@ -1,21 +1,19 @@
 """What the convolutions that the paper compares ACDA with have in common."""
 
 from collections.abc import Mapping
-from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from acda.layers.adaptive_convolution import AdaptiveConvolution
 from acda.ops.geometry import Geometry, IntOrPair, odd_square, pair
 
 # Least width of a generator's hidden layer with ReLU: narrower ones, as in a LeNet, are often dead from the start.
 LEAST_HIDDEN = 4
 
 
-class Comparator(nn.Module):
-    """Base of the comparators: the arguments of ``Conv2d``, checked, and the check of the input.
-
-    A subclass lists its own options with their defaults in ``_defaults``, for its representation.
+class Comparator(AdaptiveConvolution):
+    """Base of the comparators: the arguments of ``Conv2d`` that they all take.
 
     Args:
         in_channels: Channels C of the input.
@@ -33,8 +31,6 @@ class Comparator(nn.Module):
         ValueError: Naming the argument that is off, what was given and what is allowed.
     """
 
-    _defaults: ClassVar[dict[str, object]] = {}
-
     def __init__(
         self,
         in_channels: int,
@@ -45,41 +41,12 @@ class Comparator(nn.Module):
         counts: Mapping[str, int],
         odd: bool = True,
     ) -> None:
-        super().__init__()
-        for name, count in {"in_channels": in_channels, "out_channels": out_channels, **counts}.items():
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
         height, width = (odd_square(kernel_size),) * 2 if odd else pair(kernel_size, "kernel_size", 1)
         if height != width:
             raise ValueError(f"kernel_size must be square, got {kernel_size!r}")
         if padding == "same" and height % 2 == 0:
             raise ValueError(f"padding='same' needs an odd kernel_size, got {kernel_size!r}")
-        self.geometry = Geometry.of(height, stride, padding)
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.kernel_size = (height, width)
-        self.stride = self.geometry.stride
-        self.padding = self.geometry.padding
-
-    def output_size(self, x: Tensor) -> tuple[int, int]:
-        """Height and width in pixels of the output for this input.
-
-        Raises:
-            ValueError: If ``x`` is not ``[N, C, H, W]``, or smaller than a window with its padding.
-        """
-        if x.dim() != 4 or x.shape[1] != self.in_channels:
-            raise ValueError(
-                f"x must have shape [N, {self.in_channels}, H, W] (in_channels={self.in_channels}), got {list(x.shape)}"
-            )
-        return self.geometry.output_size(x.shape[2], x.shape[3])
-
-    def extra_repr(self) -> str:
-        """Channels, kernel size, and those of the other arguments that are not at their default."""
-        defaults = {"stride": (1, 1), "padding": (0, 0), **self._defaults}
-        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size[0]}"]
-        parts += [f"{name}={getattr(self, name)!r}" for name, value in defaults.items() if getattr(self, name) != value]
-        parts += ["bias=False"] if self.bias is None else []
-        return ", ".join(parts)
+        super().__init__(in_channels, out_channels, Geometry.of(height, stride, padding), counts)
 
 
 def add_bias(y: Tensor, bias: Tensor | None) -> Tensor:
@@ -88,7 +55,7 @@ def add_bias(y: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def windows(x: Tensor, geometry: Geometry) -> Tensor:
-    """The window of every output pixel, a view of the zero-padded ``x``.
+    """View the window of every output pixel in the zero-padded ``x``.
 
     Args:
         x: Input ``[N, C, H, W]``.

@@ -1,6 +1,6 @@
 """Replaces the convolutions of any network by adaptive ones of the same geometry."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from acda.layers.acda import ACDAConv2d
-from acda.layers.comparator import Comparator
+from acda.layers.adaptive_convolution import AdaptiveConvolution
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Conversion:
     kept: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """A line for each convolution and one for the sum."""
+        """Give a line for each convolution and one for the sum."""
         lines = [f"replaced {r.name}: {r.layer}, {r.before:,} → {r.after:,} parameters" for r in self.replaced]
         lines += [f"kept {name}: {reason}" for name, reason in self.kept.items()]
         before, after = sum(r.before for r in self.replaced), sum(r.after for r in self.replaced)
@@ -65,13 +65,32 @@ def _unsuited(conv: nn.Conv2d) -> str | None:
 def _convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
     """Convolutions by name, shared ones under each of their names, without those inside adaptive layers."""
     modules = dict(model.named_modules(remove_duplicate=False))
-    kinds = (ACDAConv2d, Comparator)
-    adaptive = [f"{name}." if name else "" for name, module in modules.items() if isinstance(module, kinds)]
+    adaptive = [
+        f"{name}." if name else "" for name, module in modules.items() if isinstance(module, AdaptiveConvolution)
+    ]
     return {
         name: module
         for name, module in modules.items()
         if isinstance(module, nn.Conv2d) and not any(name.startswith(prefix) for prefix in adaptive)
     }
+
+
+def _make_like(conv: nn.Conv2d, layer: Callable[..., nn.Module], options: Mapping[str, Any]) -> nn.Module:
+    """Make a layer of the geometry, device, dtype and mode of a convolution."""
+    return layer(
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size,
+        stride=conv.stride,
+        padding=conv.padding,
+        dilation=conv.dilation,
+        groups=conv.groups,
+        bias=conv.bias is not None,
+        padding_mode=conv.padding_mode,
+        device=conv.weight.device,
+        dtype=conv.weight.dtype,
+        **options,
+    ).train(conv.training)
 
 
 def convert_conv2d(
@@ -132,20 +151,7 @@ def convert_conv2d(
             conversion.kept[name] = reason
             continue
         if id(conv) not in made:
-            made[id(conv)] = layer(
-                conv.in_channels,
-                conv.out_channels,
-                conv.kernel_size,
-                stride=conv.stride,
-                padding=conv.padding,
-                dilation=conv.dilation,
-                groups=conv.groups,
-                bias=conv.bias is not None,
-                padding_mode=conv.padding_mode,
-                device=conv.weight.device,
-                dtype=conv.weight.dtype,
-                **options,
-            ).train(conv.training)
+            made[id(conv)] = _make_like(conv, layer, options)
         new = made[id(conv)]
         title = f"{type(new).__name__}({new.extra_repr()})"
         conversion.replaced.append(Replacement(name, title, _num_parameters(conv), _num_parameters(new)))

@@ -125,7 +125,7 @@ class DynamicFilterConv2d(Comparator):
         return images * rows * columns * math.prod(self.filter_shape) * dtype.itemsize
 
     def filters(self, x: Tensor) -> Tensor:
-        """Filters of all pixels, ``[N, O, C, l, l, H_out, W_out]``, for ``x`` ``[N, C, H, W]``.
+        """Generate the filters of all pixels, ``[N, O, C, l, l, H_out, W_out]``, for ``x`` ``[N, C, H, W]``.
 
         Raises:
             ValueError: If ``x`` is not of this shape, or smaller than a window with its padding.

@@ -108,7 +108,7 @@ class Involution2d(Comparator):
             reset()
 
     def filters(self, x: Tensor) -> Tensor:
-        """Filters of the pixels, ``[N, G, l, l, H_out, W_out]``, for projected ``x`` ``[N, O, H, W]``."""
+        """Generate the pixels' filters, ``[N, G, l, l, H_out, W_out]``, for projected ``x`` ``[N, O, H, W]``."""
         rows, columns = self.geometry.output_size(x.shape[2], x.shape[3])
         vertical, horizontal = (p - side // 2 for p, side in zip(self.padding, self.kernel_size, strict=True))
         # From the first window's centre on; a window centred beyond the image sees zeros.

@@ -13,7 +13,7 @@ from acda.layers import ConvFactory
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module | None:
-    """What brings the input to the output's shape: nothing, or a strided 1×1 convolution with norm."""
+    """Make what brings the input to the output's shape: nothing, or a strided 1×1 convolution with norm."""
     if stride == 1 and in_channels == out_channels:
         return None
     return nn.Sequential(
@@ -37,7 +37,7 @@ class ResidualBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def branch(self, x: Tensor) -> Tensor:
-        """What is learnt on top of the shortcut."""
+        """Compute what is learnt on top of the shortcut."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:

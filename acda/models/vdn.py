@@ -188,7 +188,7 @@ def _level(in_channels: int, width: int) -> nn.Sequential:
 
 
 def _halves(network: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
-    """What a network gives for an image, cut into two with the image's channels each."""
+    """Cut what a network gives for an image into two with the image's channels each."""
     output: Tensor = network(image)
     channels = image.shape[1]
     if output.shape[1] != 2 * channels:

@@ -28,7 +28,7 @@ class Block:
         return images * rows * columns
 
     def of(self, tensor: Tensor) -> Tensor:
-        """The block of a tensor ``[N, H, W, …]``, a view."""
+        """View the block of a tensor ``[N, H, W, …]``."""
         return tensor[self.images, self.rows, self.columns]
 
 

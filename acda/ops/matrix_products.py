@@ -35,7 +35,7 @@ class Kernels(Protocol):
     tap_multiple: int
 
     def compute_dtype(self, dtype: torch.dtype) -> torch.dtype:
-        """The dtype to convert operands of ``dtype`` to."""
+        """Choose the dtype to convert operands of ``dtype`` to."""
         ...
 
     def block_pixels(self, elements_per_pixel: int) -> int:
@@ -93,7 +93,7 @@ class _Scratch:
         self._buffers: dict[str, Tensor] = {}
 
     def __call__(self, name: str, *shape: int) -> Tensor:
-        """An uninitialised contiguous tensor; it shares its memory with earlier ones of this name."""
+        """Give an uninitialised contiguous tensor; it shares its memory with earlier ones of this name."""
         size = prod(shape)
         buffer = self._buffers.get(name)
         if buffer is None or buffer.numel() < size:
@@ -187,7 +187,7 @@ def reach(inputs: Block, geometry: Geometry, rows: int, columns: int) -> Block:
 
 
 def forward(kernels: Kernels, problem: Problem) -> Tensor:
-    """Adaptive convolution; ``[N, O, H_out, W_out]``, channels last in memory."""
+    """Compute the output, ``[N, O, H_out, W_out]``, channels last in memory."""
     x, weight, groups = problem.x, problem.weight, problem.groups
     operands = Operands(kernels, problem)
     scratch, num_atoms = operands.scratch, weight.shape[2]
@@ -203,7 +203,7 @@ def forward(kernels: Kernels, problem: Problem) -> Tensor:
 
 
 def backward(kernels: Kernels, grad: Tensor, problem: Problem, needs: Needs) -> Gradients:
-    """Gradients of :func:`forward` from that of its output, ``[N, O, H_out, W_out]``."""
+    """Compute the gradients of :func:`forward` from that of its output, ``[N, O, H_out, W_out]``."""
     x, coefficients, bases, weight, *_ = problem
     operands = Operands(kernels, problem)
     grad_nhwc = grad.permute(0, 2, 3, 1).to(operands.x.dtype).contiguous()

@@ -27,7 +27,7 @@ def cannot_run(x: Tensor) -> str | None:
 
 
 def _window(block: Block, geometry: Geometry) -> Block:
-    """The part of the padded input under a block of output pixels."""
+    """Find the part of the padded input under a block of output pixels."""
     spans = zip((block.rows, block.columns), geometry.stride, geometry.span, strict=True)
     rows, columns = (slice(s.start * stride, (s.stop - 1) * stride + span) for s, stride, span in spans)
     return Block(block.images, rows, columns)
@@ -71,7 +71,7 @@ def _per_pixel(coefficients: Tensor, block: Block) -> Tensor:
 
 
 def forward(problem: Problem) -> Tensor:
-    """Adaptive convolution; ``[N, O, H_out, W_out]``, channels last in memory."""
+    """Compute the output, ``[N, O, H_out, W_out]``, channels last in memory."""
     x, coefficients, bases, weight, bias, geometry, groups = problem
     padded, flat_bases = _pad(x, geometry), bases.flatten(1)
     out_channels, in_per_group, num_atoms = weight.shape
@@ -86,7 +86,7 @@ def forward(problem: Problem) -> Tensor:
 
 
 def backward(grad: Tensor, problem: Problem, needs: Needs) -> Gradients:
-    """Gradients of :func:`forward` from that of its output, ``[N, O, H_out, W_out]``."""
+    """Compute the gradients of :func:`forward` from that of its output, ``[N, O, H_out, W_out]``."""
     x, coefficients, bases, weight, _, geometry, groups = problem
     padded, flat_bases = _pad(x, geometry), bases.flatten(1)
     out_channels, in_per_group, num_atoms = weight.shape

@@ -40,7 +40,9 @@ def adaptive_conv2d(
     dilation: Sequence[int],
     groups: int,
 ) -> Tensor:
-    """The adaptive convolution: each channel with each basis, ``[C, K] × [K, m]`` at each pixel, a 1×1 convolution.
+    """Compute the adaptive convolution from plain ones.
+
+    Each channel is convolved with each basis; ``[C, K] × [K, m]`` at each pixel and a 1×1 convolution follow.
 
     Args:
         x: ``[N, C, H, W]``.
@@ -72,7 +74,7 @@ def conv2d(
     dilation: Sequence[int] = (1, 1),
     groups: int | torch.SymInt = 1,
 ) -> Any:
-    """A convolution with as many groups as there are images: a matrix product for each.
+    """Convolve with as many groups as there are images: a matrix product for each.
 
     Args:
         x: ``[1, N·C, H, W]``.

@@ -36,12 +36,12 @@ def cannot_run(x: Tensor) -> str | None:
 
 
 def forward(problem: Problem) -> Tensor:
-    """Adaptive convolution; ``[N, O, H_out, W_out]``, channels last in memory."""
+    """Compute the output, ``[N, O, H_out, W_out]``, channels last in memory."""
     return fused.forward(problem) if fused.can_run(problem) else matrix_products.forward(KERNELS, problem)
 
 
 def backward(grad: Tensor, problem: Problem, needs: Needs) -> Gradients:
-    """Gradients of :func:`forward` from that of its output, ``[N, O, H_out, W_out]``."""
+    """Compute the gradients of :func:`forward` from that of its output, ``[N, O, H_out, W_out]``."""
     if fused.can_run(problem):
         return fused.backward(grad, problem, needs)
     return matrix_products.backward(KERNELS, grad, problem, needs)

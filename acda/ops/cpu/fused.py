@@ -29,7 +29,7 @@ def can_run(problem: Problem) -> bool:
 
 
 def forward(problem: Problem) -> Tensor:
-    """Adaptive convolution; ``[N, O, H_out, W_out]``, channels last in memory."""
+    """Compute the output, ``[N, O, H_out, W_out]``, channels last in memory."""
     from acda.ops.cpu import compiling, fused_loops
 
     x, coefficients, bases, weight, bias, geometry, _ = problem
@@ -46,7 +46,7 @@ def forward(problem: Problem) -> Tensor:
 
 
 def backward(grad: Tensor, problem: Problem, needs: Needs) -> Gradients:
-    """Gradients of :func:`forward` from that of its output, ``[N, O, H_out, W_out]``."""
+    """Compute the gradients of :func:`forward` from that of its output, ``[N, O, H_out, W_out]``."""
     problem = problem._replace(x=problem.x.contiguous(memory_format=torch.channels_last))
     grad = grad.contiguous(memory_format=torch.channels_last)
     grad_x, grad_coefficients, grad_bases, grad_weight = (problem.x.new_empty(0) for _ in needs)

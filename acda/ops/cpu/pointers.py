@@ -43,7 +43,7 @@ class Kernels:
         return num_threads() * _BLOCK_ELEMENTS // elements_per_pixel
 
     def convolve(self, x: Tensor, atoms: Tensor, outputs: Block, geometry: Geometry, out: Tensor) -> None:
-        """Atom convolution."""
+        """Convolve with the atoms."""
         from acda.ops.cpu import loops
 
         rows = met_by_outputs(outputs.rows.start, outputs.rows.stop, x.shape[1], 0, geometry)
@@ -66,14 +66,14 @@ class Kernels:
     def gather(
         self, grad: Tensor, atoms: Tensor, inputs: Block, outputs: Block, geometry: Geometry, out: Tensor
     ) -> None:
-        """Transposed atom convolution."""
+        """Convolve with the transposed atoms."""
         from acda.ops.cpu import loops
 
         sums = gathered(grad, atoms, inputs, outputs, geometry, out.data_ptr())
         run(loops.combine_loop(grad.dtype == torch.float64, atoms.shape[1]), *sums, threads=num_threads())
 
     def correlate(self, x: Tensor, grad_z: Tensor, outputs: Block, geometry: Geometry, out: Tensor) -> None:
-        """Gradient of the atoms."""
+        """Compute the gradient of the atoms."""
         from acda.ops.cpu import loops
 
         rows = met_by_outputs(outputs.rows.start, outputs.rows.stop, x.shape[1], 0, geometry)
@@ -105,7 +105,7 @@ KERNELS = Kernels()
 
 
 def gathered(grad: Tensor, atoms: Tensor, inputs: Block, outputs: Block, geometry: Geometry, out: int) -> Sums:
-    """What makes ``W`` at the address ``out``; the other arguments are those of ``Kernels.gather``."""
+    """Describe what makes ``W`` at the address ``out``; the other arguments are those of ``Kernels.gather``."""
     first, last = outputs.rows.start, outputs.rows.stop
     rows = met_by_inputs(inputs.rows.start, inputs.rows.stop, first, last, 0, geometry)
     left, right = outputs.columns.start, outputs.columns.stop
@@ -153,7 +153,7 @@ def _sums(
     columns: tuple[Taps, Table],
     out: int,
 ) -> Sums:
-    """Sums of atoms · source over taps for each pixel of ``results``.
+    """Describe the sums of atoms · source over taps for each pixel of ``results``.
 
     Args:
         source: ``[N, H, W, C]``.

@@ -49,7 +49,7 @@ class _Emitter:
         return self.builder.inttoptr(address, to.as_pointer())
 
     def accumulator(self) -> Any:
-        """A vector that lives in a register, zero at first."""
+        """Take a vector that lives in a register, zero at first."""
         slot = cgutils.alloca_once(self.builder, self.vector)
         self.builder.store(self.zero, slot)
         return slot
@@ -66,7 +66,7 @@ class _Emitter:
         return self.builder.icmp_signed("<", lane, self._broadcast(valid, counts))
 
     def load(self, address: Any, mask: Any = None) -> Any:
-        """A vector; lanes that the mask leaves out are zero and not read."""
+        """Read a vector; lanes that the mask leaves out are zero and not read."""
         source = self.pointer(address, self.vector)
         if mask is None:
             value = self.builder.load(source)
@@ -99,7 +99,7 @@ class _Emitter:
         return self.builder.shuffle_vector(a, b, indices)
 
     def sums(self, four: list[Any]) -> Any:
-        """Sums over the lanes of four vectors, as one vector of four lanes."""
+        """Sum over the lanes of each of four vectors; the sums are one vector of four lanes."""
         n = self.lanes
 
         def fold(a: Any, b: Any, low: list[int], high: list[int]) -> Any:

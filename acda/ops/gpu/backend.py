@@ -78,7 +78,7 @@ class Kernels:
         return _BLOCK_ELEMENTS // elements_per_pixel
 
     def convolve(self, x: Tensor, atoms: Tensor, outputs: Block, geometry: Geometry, out: Tensor) -> None:
-        """Atom convolution."""
+        """Convolve with the atoms."""
         if out.numel():
             tensors = {"atoms": atoms, "out": out}
             self._run(plan("convolve", x, _whole(outputs, x), outputs, tensors, geometry, self._capability_of(x)))
@@ -86,7 +86,7 @@ class Kernels:
     def gather(
         self, grad: Tensor, atoms: Tensor, inputs: Block, outputs: Block, geometry: Geometry, out: Tensor
     ) -> None:
-        """Transposed atom convolution."""
+        """Convolve with the transposed atoms."""
         if not outputs.pixels:
             out.zero_()
         elif out.numel():
@@ -94,7 +94,7 @@ class Kernels:
             self._run(plan("convolve", grad, outputs, inputs, tensors, geometry, capability, transposed=True))
 
     def correlate(self, x: Tensor, grad_z: Tensor, outputs: Block, geometry: Geometry, out: Tensor) -> None:
-        """Gradient of the atoms."""
+        """Compute the gradient of the atoms."""
         if out.numel():
             tensors = {"grad": grad_z, "out": out}
             self._run(plan("correlate", x, _whole(outputs, x), outputs, tensors, geometry, self._capability_of(x)))

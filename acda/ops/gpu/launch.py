@@ -74,19 +74,17 @@ def plan(
         capability: Compute capability of the GPU.
         transposed: Whether output pixels are read and input pixels written.
     """
-    _, rows, columns, channels = source.shape
+    channels = source.shape[3]
     _, num_atoms, taps = tensors["atoms" if kernel == "convolve" else "out"].shape
     tile = tile_sizes.choose(kernel, source.dtype, capability)
     tile_atoms = min(_ATOMS, _power_of_two(num_atoms))
-    tile_pixels = tile.rows // tile_atoms
-    tile_rows = 1 << (tile_pixels.bit_length() - 1) // 2
-    sides = (tile_rows, tile_pixels // tile_rows)
+    sides = _sides(tile.rows // tile_atoms)
     origin, halo = _origin_and_halo(sides, region, written, geometry, transposed)
     block_halo = min(tile.halo, max(_LEAST_FACTOR, _power_of_two(prod(halo))))
     block_channels = min(tile.channels, max(_LEAST_FACTOR, _power_of_two(channels)))
-    images, block_rows, block_columns = written.shape
+    images, rows, columns = written.shape
     programs = (
-        images * ceil(block_rows / sides[0]) * ceil(block_columns / sides[1]),
+        images * ceil(rows / sides[0]) * ceil(columns / sides[1]),
         ceil(num_atoms / tile_atoms),
         ceil(channels / block_channels) if kernel == "convolve" else ceil(prod(halo) / block_halo),
     )
@@ -94,15 +92,11 @@ def plan(
     arguments = {
         "source": source,
         **tensors,
+        **_extents(source, region),
         "channels": channels,
         "num_atoms": num_atoms,
-        "source_first": (region.images.start * rows + region.rows.start) * columns + region.columns.start,
-        "source_rows": rows,
-        "source_columns": columns,
-        "region_rows": region.shape[1],
-        "region_columns": region.shape[2],
-        "block_rows": block_rows,
-        "block_columns": block_columns,
+        "block_rows": rows,
+        "block_columns": columns,
         "origin_v": origin[0],
         "origin_h": origin[1],
         "TAPS": taps,
@@ -119,6 +113,24 @@ def plan(
         arguments["TRANSPOSED"] = transposed
     options = {"num_warps": tile.warps, "num_stages": tile.stages, "enable_fp_fusion": True}
     return Launch(kernel, prod(programs), arguments, options)
+
+
+def _sides(pixels: int) -> tuple[int, int]:
+    """Choose rows and columns of a tile of so many pixels, powers of two and as equal as can be."""
+    rows = 1 << (pixels.bit_length() - 1) // 2
+    return rows, pixels // rows
+
+
+def _extents(source: Tensor, region: Block) -> dict[str, int]:
+    """Describe a region of ``[N, H, W, C]`` as the kernels take it."""
+    _, rows, columns, _ = source.shape
+    return {
+        "source_first": (region.images.start * rows + region.rows.start) * columns + region.columns.start,
+        "source_rows": rows,
+        "source_columns": columns,
+        "region_rows": region.shape[1],
+        "region_columns": region.shape[2],
+    }
 
 
 def _origin_and_halo(
@@ -144,5 +156,5 @@ def _origin_and_halo(
 
 
 def _power_of_two(least: int) -> int:
-    """The smallest that is not less."""
+    """Find the smallest that is not less."""
     return 1 << (least - 1).bit_length()

@@ -46,7 +46,7 @@ LEAST_CAPABILITY = min(_TILES)
 
 
 def choose(kernel: str, dtype: torch.dtype, capability: tuple[int, int]) -> Tile:
-    """The tile for a kernel.
+    """Choose the tile for a kernel.
 
     Args:
         kernel: ``"convolve"`` or ``"correlate"``.

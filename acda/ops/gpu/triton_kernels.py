@@ -77,7 +77,7 @@ def _columns(
 
 @triton.jit
 def _tap(v: tl.tensor, h: tl.tensor, SIDE: tl.constexpr, DILATION: tl.constexpr) -> tuple[tl.tensor, ...]:
-    """Number of the tap at distance ``q + padding − p · stride``, and whether there is one."""
+    """Find the number of the tap at distance ``q + padding − p · stride``, and whether there is one."""
     tap_v, tap_h = v // DILATION[0], h // DILATION[1]
     exact = (tap_v * DILATION[0] == v) & (tap_h * DILATION[1] == h)
     return tap_v * SIDE + tap_h, exact & _inside(v, h, SIDE * DILATION[0], SIDE * DILATION[1])

@@ -1,0 +1,63 @@
+"""What ACDA and the convolutions that the paper compares it with have in common."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from acda.ops.geometry import Geometry
+
+
+class AdaptiveConvolution(nn.Module):
+    """Base of all layers: checks of their arguments and of their input, and their representation.
+
+    A subclass lists its other arguments with their defaults in ``_defaults``, for its representation.
+
+    Args:
+        in_channels: Channels C of the input.
+        out_channels: Channels O of the output.
+        geometry: Where the windows lie.
+        counts: Other arguments that must be at least 1, by name.
+
+    Raises:
+        ValueError: Naming the argument that is below 1.
+    """
+
+    _defaults: ClassVar[dict[str, object]] = {}
+
+    def __init__(self, in_channels: int, out_channels: int, geometry: Geometry, counts: Mapping[str, int]) -> None:
+        super().__init__()
+        for name, count in {"in_channels": in_channels, "out_channels": out_channels, **counts}.items():
+            if count < 1:
+                raise ValueError(f"{name} must be at least 1, got {count}")
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.geometry = geometry
+        self.kernel_size = (geometry.kernel_size, geometry.kernel_size)
+        self.stride = geometry.stride
+        self.padding = geometry.padding
+
+    def output_size(self, x: Tensor) -> tuple[int, int]:
+        """Height and width in pixels of the output for this input.
+
+        Raises:
+            ValueError: If ``x`` is not ``[N, C, H, W]``, or smaller than a window with its padding.
+        """
+        if x.dim() != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"x must have shape [N, {self.in_channels}, H, W] (in_channels={self.in_channels}), got {list(x.shape)}"
+            )
+        return self.geometry.output_size(x.shape[2], x.shape[3])
+
+    def extra_repr(self) -> str:
+        """Channels, kernel size, those of the other arguments that are not at their default, sizes of its own."""
+        defaults = {"stride": (1, 1), "padding": (0, 0), **self._defaults}
+        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size[0]}"]
+        parts += [f"{name}={getattr(self, name)!r}" for name, value in defaults.items() if getattr(self, name) != value]
+        parts += [f"{name}={size}" for name, size in self._sizes().items()]
+        parts += ["bias=False"] if self.bias is None else []
+        return ", ".join(parts)
+
+    def _sizes(self) -> dict[str, int]:
+        """Sizes that the representation always has."""
+        return {}
