@@ -183,7 +183,9 @@ def test_sidds_own_module_reads_the_folder_and_keeps_the_noises_of_a_photograph_
 
 
 def test_realsrs_own_module_reads_the_folder(super_resolution: Path) -> None:
-    data = RealSRDataModule(str(super_resolution), 2, "Canon", num_workers=0, patch_size=32, val_fraction=0.3)
+    data = RealSRDataModule(
+        str(super_resolution), scale=2, cameras="Canon", num_workers=0, patch_size=32, val_fraction=0.3
+    )
     assert len(data.val_samples()) == 3
     assert len(data.test_samples()) == 3
 
