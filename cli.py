@@ -1,4 +1,4 @@
-"""Trains, evaluates and applies networks built from adaptive convolutions: ``python cli.py --help``."""
+"""Train, evaluate and apply networks built from adaptive convolutions: ``python cli.py --help``."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from lit_modules.errors import Interrupted, TrainingError
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command line.
+    """Run the command line.
 
     What a user can correct is told in a few lines: exit code 2 for the command line and configuration, 1 for data, a
     training that cannot go on, and faults of the machine such as a full disk. Everything else keeps its traceback; with

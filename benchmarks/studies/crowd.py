@@ -24,7 +24,7 @@ from benchmarks import records
 from benchmarks.studies import study
 from benchmarks.studies.matching import CONVOLUTIONS, matched_width, parameters
 from datamodules import SyntheticCrowdDataModule
-from lit_modules.runs import best_checkpoint
+from lit_modules.runs import find_best_checkpoint
 
 CONFIGS = {
     "ACDA": "configs/crowd/synthetic_acda.yaml",
@@ -110,7 +110,7 @@ def figure_7(tried: study.Candidate, run: Path) -> records.Row:
     torch.manual_seed(config["seed_everything"])
     counter = network("ACDA", ACDA_WIDTH)
     untrained = scale_and_size(counter, data)
-    load_weights(counter, best_checkpoint(run))
+    load_weights(counter, find_best_checkpoint(run))
     trained = scale_and_size(counter, data)
     return {
         f"{name}, {state}": row[name] for state, row in (("trained", trained), ("untrained", untrained)) for name in row

@@ -26,7 +26,7 @@ QUIET = ("Checkpoint directory .* exists and is not empty", ".*treespec, LeafSpe
 
 
 class CLI(OpenCLI):
-    """Parses the command line, builds model, data and trainer, and runs the subcommand.
+    """Parse the command line, build model, data and trainer, and run the subcommand.
 
     Args:
         args: Command line arguments, by default those of the process.
@@ -38,7 +38,7 @@ class CLI(OpenCLI):
         self.start: Checkpoint | None = None
         for message in QUIET:
             warnings.filterwarnings("ignore", message)
-        logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)
+        logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
         super().__init__(
             LightningModule,
             LightningDataModule,
@@ -162,10 +162,10 @@ class CLI(OpenCLI):
 
     def run_subcommand(self, subcommand: str) -> None:
         """Run it, and say where its results are and how to look at them."""
-        with self.run.locked():
+        with self.run.lock():
             super().run_subcommand(subcommand)
         self.run.tell_results()
 
 
-def _no_advertisement(record: logging.LogRecord) -> bool:
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
     return "litlogger" not in record.getMessage()

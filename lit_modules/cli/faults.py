@@ -34,7 +34,7 @@ def explain(error: BaseException) -> str | None:
     Returns:
         A text to be shown instead of a traceback, or None for everything else.
     """
-    return next((text for cause in _chain(error) if (text := _explain(cause))), None)
+    return next((text for cause in _walk_chain(error) if (text := _explain(cause))), None)
 
 
 def leave_workers_alone() -> None:
@@ -60,7 +60,7 @@ def raise_refused(error: Exception) -> NoReturn:
         Exception: Else the original exception, with its own traceback.
     """
     cause = error
-    while isinstance(cause.__cause__, Exception) and _raised_in(cause).startswith("jsonargparse"):
+    while isinstance(cause.__cause__, Exception) and _find_raising_module(cause).startswith("jsonargparse"):
         cause = cause.__cause__
     if not isinstance(cause, ValueError | TypeError | MisconfigurationException):
         raise cause from cause.__cause__
@@ -87,7 +87,7 @@ def quiet_tensorboard(raised: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(raised)
 
 
-def _raised_in(error: Exception) -> str:
+def _find_raising_module(error: Exception) -> str:
     """Give the name of the module whose code raised the exception."""
     module = ""
     for frame, _ in walk_tb(error.__traceback__):
@@ -95,8 +95,8 @@ def _raised_in(error: Exception) -> str:
     return module
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and those it was raised from, the last one first."""
+def _walk_chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those it was raised from, the last one first."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
@@ -105,9 +105,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _explain(error: BaseException) -> str | None:
     if isinstance(error, ConnectionError | EOFError) and _raised_below(error, "torch.multiprocessing.reductions"):
-        return _about_worker("it went away while it handed over a batch")
+        return _explain_worker("it went away while it handed over a batch")
     if isinstance(error, OSError):
-        return _about_file(error)
+        return _explain_file(error)
     if isinstance(error, torch.OutOfMemoryError):
         return (
             f"the GPU has too little memory: {str(error).partition(' GPU ')[0]} Take smaller batches or smaller images "
@@ -117,7 +117,7 @@ def _explain(error: BaseException) -> str | None:
     if not isinstance(error, RuntimeError):
         return None
     if match := _WORKER.search(str(error)):
-        return _about_worker(match[1] or "it is not known how")
+        return _explain_worker(match[1] or "it is not known how")
     if match := _SHARED_MEMORY.search(str(error)):
         return (
             f"the processes that load data have too little shared memory ({match[0]}). Make /dev/shm larger, or load "
@@ -126,7 +126,7 @@ def _explain(error: BaseException) -> str | None:
     return None
 
 
-def _about_worker(how: str) -> str:
+def _explain_worker(how: str) -> str:
     return (
         f"a process that loads data was killed ({how}). The usual causes are too little memory, for which fewer such "
         f"processes help ({_FEWER_WORKERS} for none) and smaller batches, and too little shared memory, for which the "
@@ -138,7 +138,7 @@ def _raised_below(error: BaseException, module: str) -> bool:
     return any(frame.f_globals.get("__name__") == module for frame, _ in walk_tb(error.__traceback__))
 
 
-def _about_file(error: OSError) -> str | None:
+def _explain_file(error: OSError) -> str | None:
     file = f"'{error.filename}'" if error.filename is not None else "a file"
     if error.errno in _NO_SPACE:
         return f"{file} cannot be written: {error.strerror}. Make room, or {_ELSEWHERE}."

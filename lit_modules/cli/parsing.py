@@ -34,7 +34,7 @@ class Parser(LightningArgumentParser):
         self.files: list[tuple[str, Path]] = []  # as given, absolute
 
     def parse_path(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Namespace:
-        """Parses a configuration file; an error names the file."""
+        """Parse a configuration file; an error names the file."""
         self.files.append((str(path), Path(path).absolute()))
         try:
             content = load_yaml(Path(path).read_text(encoding="utf-8"))  # before jsonargparse, which writes aliases out
@@ -49,7 +49,7 @@ class Parser(LightningArgumentParser):
         return config
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raises a :class:`UsageError` with a short form of the message.
+        """Raise a :class:`UsageError` with a short form of the message.
 
         The parsers of nested classes (``exit_on_error=False``) come here too: they know which keys are valid, so the
         suggestion is added there, and their message becomes a part of the outermost parser's.
@@ -57,7 +57,7 @@ class Parser(LightningArgumentParser):
         unknown = _UNKNOWN.match(message)
         if not self.exit_on_error:
             if unknown and unknown["key"]:
-                key, hint = self._nearest(unknown["key"])
+                key, hint = self._find_nearest(unknown["key"])
                 message = f"Option '{key}' is not accepted{hint}"
             super().error(message, ex)
         if unknown:
@@ -65,17 +65,17 @@ class Parser(LightningArgumentParser):
         raise UsageError(shorten(message)) from ex
 
     def _unknown_key(self, unknown: re.Match[str], ex: Exception | None) -> str:
-        """Names a key that no argument has, the file it stands in, and the nearest valid ones."""
+        """Name a key that no argument has, the file it stands in, and the nearest valid ones."""
         key = unknown["key"] or unknown["option"]
         if not key:
             return f"unexpected argument: {unknown['rest'].strip()}"
         parser: Parser = getattr(ex, "subcommand_parser", self)
-        key, hint = parser._nearest(key)
+        key, hint = parser._find_nearest(key)
         file = next((f"{name}: " for name, path in reversed(parser.files) if _holds(path, key)), "")
         return f"{file}{key}: no such key{hint}"
 
-    def _nearest(self, key: str) -> tuple[str, str]:
-        """The part of a key up to where it goes wrong, and what may have been meant."""
+    def _find_nearest(self, key: str) -> tuple[str, str]:
+        """Give the part of a key up to where it goes wrong, and what may have been meant."""
         dests = [x.dest for x in self._actions if not x.dest.startswith("_") and x.dest.split(".")[-1] != "help"]
         parts = key.split(".")
         for depth in range(1, len(parts) + 1):
@@ -87,7 +87,7 @@ class Parser(LightningArgumentParser):
 
 
 def _holds(path: Path, key: str) -> bool:
-    """Whether a YAML file has a key, given with dots."""
+    """Tell whether a YAML file has a key, given with dots."""
     node = load_yaml(path.read_text(encoding="utf-8"))
     for part in key.split("."):
         if not isinstance(node, dict) or part not in node:

@@ -30,7 +30,7 @@ class Request:
 
 
 def read_request(args: Sequence[str], subcommands: Iterable[str]) -> Request:
-    """Reads a request from command line arguments.
+    """Read a request from command line arguments.
 
     Whatever is wrong with them is left for the real parser to say.
 
@@ -55,9 +55,9 @@ def read_request(args: Sequence[str], subcommands: Iterable[str]) -> Request:
     merged: dict[str, Any] = {}
     for config in given.config:
         content = _load(config)
-        merged |= content | _mapping(content.get(subcommand))
+        merged |= content | _as_mapping(content.get(subcommand))
     ckpt_path = given.ckpt_path or merged.get("ckpt_path")
-    root = given.root or _mapping(merged.get("trainer")).get("default_root_dir")
+    root = given.root or _as_mapping(merged.get("trainer")).get("default_root_dir")
     return Request(
         subcommand=subcommand,
         ckpt_path=ckpt_path and str(ckpt_path),
@@ -69,10 +69,10 @@ def read_request(args: Sequence[str], subcommands: Iterable[str]) -> Request:
 
 def _load(config: str) -> dict[Any, Any]:
     try:
-        return _mapping(load_yaml(Path(config).read_text(encoding="utf-8")))
+        return _as_mapping(load_yaml(Path(config).read_text(encoding="utf-8")))
     except (OSError, ValueError, UsageError):
         return {}
 
 
-def _mapping(value: object) -> dict[Any, Any]:
+def _as_mapping(value: object) -> dict[Any, Any]:
     return value if isinstance(value, dict) else {}

@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lit_modules.errors import UsageError
 
-_KINDS: tuple[type, ...] = (
+KINDS: tuple[type, ...] = (
     *(nn.Module, Optimizer, LRScheduler, LightningDataModule, Callback, Logger, Profiler),
     *(Strategy, Accelerator, Precision, ClusterEnvironment, CheckpointIO, LayerSync),
 )
@@ -28,7 +28,7 @@ _OWN = ("acda.", "datamodules.", "lit_modules.")
 
 
 def parse_stored(parse: Callable[[dict[str, Any]], Namespace], config: dict[str, Any], source: object) -> Namespace:
-    """Parses a configuration that the user did not write.
+    """Parse a configuration that the user did not write.
 
     jsonargparse calls any function that stands under ``class_path`` where a callable is expected. Here what is named
     must be a network, an optimizer, a callback or another kind of class that a configuration is made of, or belong to
@@ -55,7 +55,7 @@ def parse_stored(parse: Callable[[dict[str, Any]], Namespace], config: dict[str,
 
 
 def _check(config: dict[str, Any]) -> None:
-    for named in _named(config):
+    for named in _find_named(config):
         if not _is_allowed(named):
             name = named if isinstance(named, str) else f"{named.__module__}.{getattr(named, '__qualname__', '')}"
             raise UsageError(
@@ -64,16 +64,16 @@ def _check(config: dict[str, Any]) -> None:
             )
 
 
-def _named(value: object) -> Iterator[Any]:
-    """What stands anywhere under ``class_path``, and classes and functions that were found already."""
+def _find_named(value: object) -> Iterator[Any]:
+    """Yield what stands anywhere under ``class_path``, and classes and functions that were found already."""
     if isinstance(value, Mapping):
         if isinstance(value.get("class_path"), str):
             yield value["class_path"]
         for part in value.values():
-            yield from _named(part)
+            yield from _find_named(part)
     elif isinstance(value, list | tuple | set):
         for part in value:
-            yield from _named(part)
+            yield from _find_named(part)
     elif callable(value):
         yield value
 
@@ -88,7 +88,7 @@ def _is_allowed(named: Any) -> bool:
             named = _resolve(named)
         except (ImportError, AttributeError):
             return True  # jsonargparse says it better
-    if inspect.isclass(named) and issubclass(named, _KINDS):
+    if inspect.isclass(named) and issubclass(named, KINDS):
         return True
     return (inspect.isclass(named) or inspect.isfunction(named)) and f"{named.__module__}.".startswith(_OWN)
 

@@ -1,6 +1,6 @@
 """Runs: their folders, checkpoints and trainer, and all there is to interrupting and resuming them."""
 
-from lit_modules.runs.checkpoints import Checkpoint, best_checkpoint
+from lit_modules.runs.checkpoints import Checkpoint, find_best_checkpoint
 from lit_modules.runs.run import NAME_ONE, ROOT, Run, open_checkpoint
 from lit_modules.runs.run_checkpoint import RunCheckpoint
 from lit_modules.runs.save_config import SaveConfig
@@ -14,6 +14,6 @@ __all__ = [
     "RunCheckpoint",
     "RunTrainer",
     "SaveConfig",
-    "best_checkpoint",
+    "find_best_checkpoint",
     "open_checkpoint",
 ]

@@ -10,7 +10,7 @@ from lit_modules.errors import UsageError
 
 
 class ChangedSettings(Callback):
-    """Applies changed settings of optimizer and schedule after Lightning restored the old ones with their state.
+    """Apply changed settings of optimizer and schedule after Lightning restored the old ones with their state.
 
     Momenta and the position in the schedule are kept; a new learning rate scales what the schedule made of the old.
 
@@ -32,7 +32,7 @@ class ChangedSettings(Callback):
                 )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Applies the changes."""
+        """Apply the changes."""
         schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
         groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
         for path, (before, after) in self.changes.items():
@@ -69,7 +69,7 @@ def _is_optimisation(path: tuple[str, ...]) -> bool:
 def _differences(
     old: Mapping[str, Any], new: Mapping[str, Any], path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], tuple[Any, Any]]]:
-    """Finds the values that differ; keys that only one of them has belong to different code and are left alone."""
+    """Find the values that differ; keys that only one of them has belong to different code and are left alone."""
     for key in old.keys() & new.keys():
         before, after = old[key], new[key]
         if isinstance(before, Mapping) and isinstance(after, Mapping):

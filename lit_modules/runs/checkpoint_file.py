@@ -13,7 +13,7 @@ from lit_modules.output.whole_file import whole_file
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Writes a checkpoint beside the file it replaces, and lets it take that one's place when all of it is on disk.
+    """Write a checkpoint beside the file it replaces, and let it take that one's place when all of it is on disk.
 
     Lightning's own goes through the folder for temporary files, from which a file cannot be moved to another disk at
     once.

@@ -54,7 +54,7 @@ class Checkpoint:
         Raises:
             UsageError: If there is none.
         """
-        run = folders.run_of(self.path)
+        run = folders.find_run_of(self.path)
         try:
             config = _read_config(self._content.get("config"))
             if not config and run is not None:
@@ -117,7 +117,7 @@ class Checkpoint:
         return [RandomState(same_seed), ChangedSettings(old["model"], config["model"])]
 
     def _own_config(self) -> dict[str, Any]:
-        """The configuration that stands in it; empty if there is none."""
+        """Give the configuration that stands in it; empty if there is none."""
         try:
             return _read_config(self._content.get("config"))
         except UsageError:
@@ -140,22 +140,22 @@ def find_checkpoint(name: str, root: Path, subcommand: str) -> Path:
         UsageError: If there is none.
     """
     if name in ("last", "best"):
-        run = folders.newest_run(root)
+        run = folders.find_newest_run(root)
         if run is None:
             raise UsageError(f"--ckpt_path {name}: no checkpoint found in {root} nor in a run folder in it")
-        return best_checkpoint(run) if name == "best" else folders.checkpoints_of(run)[0]
+        return find_best_checkpoint(run) if name == "best" else folders.list_checkpoints(run)[0]
     path = Path(name)
     if path.is_dir():
-        run = folders.newest_run(path)
+        run = folders.find_newest_run(path)
         if run is None:
             raise UsageError(f"--ckpt_path {name}: no checkpoint found in this folder")
-        return folders.checkpoints_of(run)[0] if subcommand == "fit" else best_checkpoint(run)
+        return folders.list_checkpoints(run)[0] if subcommand == "fit" else find_best_checkpoint(run)
     if not path.is_file():
         raise UsageError(f"--ckpt_path {name}: no such file (name best, last, a file, or a run folder)")
     return path
 
 
-def best_checkpoint(run: Path) -> Path:
+def find_best_checkpoint(run: Path) -> Path:
     """Find the best checkpoint of a run, as its ``ModelCheckpoint`` remembers it; by name, so the run may be moved.
 
     Args:
@@ -167,7 +167,7 @@ def best_checkpoint(run: Path) -> Path:
     Raises:
         UsageError: If no best one was kept.
     """
-    newest = folders.checkpoints_of(run)[0]
+    newest = folders.list_checkpoints(run)[0]
     states = read_checkpoint(newest).get("callbacks", {})
     # a user's further ModelCheckpoint comes second
     paths = {name: state["best_model_path"] for name, state in states.items() if "best_model_path" in state}

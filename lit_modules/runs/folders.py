@@ -18,18 +18,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
 from filelock import FileLock, Timeout  # torch brings it
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from lit_modules.errors import UsageError
 from lit_modules.output.whole_file import whole_file
+from lit_modules.runs.migration import migrate
+from lit_modules.runs.yaml_text import load_yaml
 
 CONFIG = "config_fit.yaml"
 
 
-def new_run(root: Path, create: bool = True) -> Path:
-    """Names the next free ``version_N`` and makes it.
+def claim_run(root: Path, create: bool = True) -> Path:
+    """Name the next free ``version_N`` and make it.
 
     Args:
         root: The experiment's folder.
@@ -45,8 +46,8 @@ def new_run(root: Path, create: bool = True) -> Path:
     return root / f"version_{number}"
 
 
-def job_run(root: Path, job_id: int, config: str) -> Path:
-    """The run folder of a SLURM job: the same one for a requeued job, another for another training in one job.
+def claim_job_run(root: Path, job_id: int, config: str) -> Path:
+    """Find the run folder of a SLURM job: the same one for a requeued job, another for another training in one job.
 
     Args:
         root: The experiment's folder.
@@ -60,14 +61,14 @@ def job_run(root: Path, job_id: int, config: str) -> Path:
     while not _claim(run, create=True) and not _same_config(run / CONFIG, config):
         number += 1
         run = root / f"job_{job_id}_{number}"
-    if rank() == 0 and not (run / CONFIG).exists():
+    if get_rank() == 0 and not (run / CONFIG).exists():
         with whole_file(run / CONFIG) as unfinished:  # at once: a second training in this job looks at it
             unfinished.write_text(config)
     return run
 
 
-def results_folder(run: Path, name: str, create: bool = True) -> Path:
-    """Names the folder for the results of an evaluation: ``<run>/test``, or ``test_1`` if that has files already.
+def claim_results_folder(run: Path, name: str, create: bool = True) -> Path:
+    """Name the folder for the results of an evaluation: ``<run>/test``, or ``test_1`` if that has files already.
 
     Args:
         run: The run whose checkpoint is evaluated.
@@ -85,8 +86,8 @@ def results_folder(run: Path, name: str, create: bool = True) -> Path:
 
 
 @contextmanager
-def locked(run: Path) -> Iterator[None]:
-    """Keeps a second training out of a run folder, on rank 0; the lock goes with the process, however that ends.
+def lock(run: Path) -> Iterator[None]:
+    """Keep a second training out of a run folder, on rank 0; the lock goes with the process, however that ends.
 
     Args:
         run: The folder.
@@ -96,7 +97,7 @@ def locked(run: Path) -> Iterator[None]:
     """
     lock = FileLock(run / ".lock", timeout=0)
     try:
-        if rank() == 0:
+        if get_rank() == 0:
             lock.acquire()
     except Timeout:
         message = f"{run} is in use by another training: wait for its end, or start without --ckpt_path"
@@ -109,21 +110,21 @@ def locked(run: Path) -> Iterator[None]:
         lock.release()
 
 
-def run_of(checkpoint: Path) -> Path | None:
-    """The run folder that a checkpoint lies in, if any and if results can be written there."""
+def find_run_of(checkpoint: Path) -> Path | None:
+    """Find the run folder that a checkpoint lies in, if any and if results can be written there."""
     folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
     return folder if (folder / CONFIG).exists() and os.access(folder, os.W_OK) else None
 
 
-def checkpoints_of(run: Path) -> list[Path]:
-    """The checkpoints of a run, newest first; those meant to resume from before others."""
+def list_checkpoints(run: Path) -> list[Path]:
+    """List the checkpoints of a run, newest first; those meant to resume from before others."""
     resume = set(run.glob("checkpoints/last*.ckpt"))
     others = set(run.glob("checkpoints/*.ckpt")) - resume
     return [*sorted(resume, key=_age), *sorted(others, key=_age)]
 
 
-def newest_run(folder: Path) -> Path | None:
-    """The run in which a checkpoint was written last.
+def find_newest_run(folder: Path) -> Path | None:
+    """Find the run in which a checkpoint was written last.
 
     Args:
         folder: An experiment's folder, or a run.
@@ -131,13 +132,13 @@ def newest_run(folder: Path) -> Path | None:
     Returns:
         The run, or None if there is no checkpoint.
     """
-    runs = [run for run in (folder, *folder.glob("*/")) if checkpoints_of(run)]
-    return min(runs, key=lambda run: min(map(_age, checkpoints_of(run))), default=None)
+    runs = [run for run in (folder, *folder.glob("*/")) if list_checkpoints(run)]
+    return min(runs, key=lambda run: min(map(_age, list_checkpoints(run))), default=None)
 
 
 def _claim(folder: Path, create: bool) -> bool:
-    """Creates a folder, unless it exists; only rank 0 does, so that no rank sees its own work as another's."""
-    if not create or rank() > 0:
+    """Create a folder, unless it exists; only rank 0 does, so that no rank sees its own work as another's."""
+    if not create or get_rank() > 0:
         return not folder.exists()
     try:
         folder.mkdir(parents=True)
@@ -149,7 +150,7 @@ def _claim(folder: Path, create: bool) -> bool:
 def _same_config(path: Path, config: str) -> bool:
     if not path.exists():
         return True
-    old, new = yaml.safe_load(path.read_text()), yaml.safe_load(config)
+    old, new = migrate(load_yaml(path.read_text())), load_yaml(config)
     return bool({**old, "ckpt_path": None} == {**new, "ckpt_path": None})
 
 
@@ -157,6 +158,6 @@ def _age(path: Path) -> float:
     return -path.stat().st_mtime
 
 
-def rank() -> int:
-    """The process' number among all of a run, as far as it is known before they are joined."""
+def get_rank() -> int:
+    """Give the process' number among all of a run, as far as it is known before they are joined."""
     return getattr(rank_zero_only, "rank", 0)

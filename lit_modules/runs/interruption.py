@@ -1,4 +1,4 @@
-"""Ends a run when a signal asks for it: after the step at hand, in all processes, and saying how to go on."""
+"""End a run when a signal asks for it: after the step at hand, in all processes, and saying how to go on."""
 
 import os
 import signal
@@ -15,7 +15,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lit_modules.errors import Interrupted
-from lit_modules.runs.folders import rank
+from lit_modules.lightning_private import cluster_environment
+from lit_modules.runs.folders import get_rank
 
 
 class Wish(IntEnum):
@@ -27,7 +28,7 @@ class Wish(IntEnum):
 
 
 def agree(trainer: Trainer, wish: Wish) -> Wish:
-    """What all processes do: what the most urgent of them wants. All must ask together."""
+    """Find what all processes do: what the most urgent of them wants. All must ask together."""
     if trainer.world_size == 1:
         return wish
     wanted = torch.tensor(int(wish), device=trainer.strategy.root_device)
@@ -35,7 +36,7 @@ def agree(trainer: Trainer, wish: Wish) -> Wish:
 
 
 class Interruption(Callback):
-    """On SIGTERM, SIGINT, and the signal by which SLURM announces the end of a job, ends the run in good order.
+    """On SIGTERM, SIGINT, and the signal by which SLURM announces the end of a job, end the run in good order.
 
     A training ends after the step at hand with a checkpoint (:class:`RunCheckpoint` does that), an evaluation after the
     batch at hand; a second SIGINT (Ctrl-C) ends either at once. If it was SLURM's signal the job is requeued, which
@@ -53,7 +54,7 @@ class Interruption(Callback):
         self._pid = os.getpid()
 
     def stop(self, trainer: Trainer, checkpoint: str = "") -> NoReturn:
-        """Ends the run.
+        """End the run.
 
         Args:
             trainer: The trainer.
@@ -77,11 +78,11 @@ class Interruption(Callback):
         raise Interrupted(message, exit_code=0 if requeued else 128 + number)
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listens."""
+        """Listen."""
         self._listen(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listens."""
+        """Listen."""
         self._listen(trainer)
 
     on_validation_start = on_test_start = on_predict_start = on_train_start
@@ -89,7 +90,7 @@ class Interruption(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Ends a training that keeps no checkpoints."""
+        """End a training that keeps no checkpoints."""
         if not self.saves and agree(trainer, Wish.STOP if self.received else Wish.GO_ON) == Wish.STOP:
             self.stop(trainer)
 
@@ -102,7 +103,7 @@ class Interruption(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Ends an evaluation; and a training of one process, whose checkpoint was written before its validation."""
+        """End an evaluation; and a training of one process, whose checkpoint was written before its validation."""
         if self.received is None or trainer.sanity_checking:
             return
         if trainer.state.fn != TrainerFn.FITTING:
@@ -119,10 +120,10 @@ class Interruption(Callback):
         self.stop(trainer)
 
     def _listen(self, trainer: Trainer) -> None:
-        """Takes the place of Lightning's handlers, which puts back what was there before when it has ended."""
+        """Take the place of Lightning's handlers, which puts back what was there before when it has ended."""
         if threading.current_thread() is not threading.main_thread():
             return
-        environment = trainer._accelerator_connector.cluster_environment
+        environment = cluster_environment(trainer)
         if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
             self._requeues = environment.requeue_signal or signal.SIGUSR1
             signal.signal(self._requeues, self._note)
@@ -134,14 +135,14 @@ class Interruption(Callback):
             return  # a process that loads data: it ends with this one
         if self.received is None:
             self.received = signal.Signals(number)
-            if rank() == 0:  # written past all buffers, one of which may have been interrupted
+            if get_rank() == 0:  # written past all buffers, one of which may have been interrupted
                 os.write(2, f"\n{self.received.name}: stopping after this step\n".encode())
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
 
 
 def _requeue() -> bool:
-    """Asks SLURM to start the job again."""
+    """Ask SLURM to start the job again."""
     job = os.environ.get("SLURM_JOB_ID", "")
     if "SLURM_ARRAY_JOB_ID" in os.environ:
         job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lit_modules.output.whole_file import name_in_errors, whole_file
 
 
-def default_loggers(run: Path) -> list[Logger]:
+def make_loggers(run: Path) -> list[Logger]:
     """TensorBoard events and ``metrics.csv``, both in the run folder."""
     number = run.name.removeprefix("version_")
     version = int(number) if number.isdigit() else run.name  # a number is what the progress bar shows best
@@ -26,13 +26,13 @@ class EventFile(TensorBoardLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Passes them to the thread that writes."""
+        """Pass them to the thread that writes."""
         with self._named():
             super().log_metrics(metrics, step)
 
     @rank_zero_only
     def save(self) -> None:
-        """Waits until all is written."""
+        """Wait until all is written."""
         with self._named():
             super().save()
 
@@ -48,7 +48,7 @@ class EventFile(TensorBoardLogger):
 
 
 class MetricsFile(Logger):
-    """Appends every logged metric to a CSV file.
+    """Append every logged metric to a CSV file.
 
     Lightning's ``CSVLogger`` deletes an existing file when a run is resumed in its folder. This one goes on in it;
     a new column is added by writing a new file that replaces the old one, so no row is ever lost.
@@ -81,11 +81,11 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Does nothing: the configuration file has them."""
+        """Do nothing: the configuration file has them."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Writes one row."""
+        """Write one row."""
         row = {"epoch": None, "step": step, **metrics}
         if not self._columns:
             self._columns = self._read()[0]

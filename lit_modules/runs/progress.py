@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import ProgressBar
 
 
 class ProgressLines(ProgressBar):
-    """Prints a line with the metrics after each epoch, and one every now and then in between.
+    """Print a line with the metrics after each epoch, and one every now and then in between.
 
     A bar redraws itself, which leaves nothing readable in the log file of a cluster job.
 
@@ -23,15 +23,15 @@ class ProgressLines(ProgressBar):
         self._epoch_start = self._last_line = time.monotonic()
 
     def enable(self) -> None:
-        """Shows lines again."""
+        """Show lines again."""
         self._enabled = True
 
     def disable(self) -> None:
-        """Shows no lines (on other ranks than 0, and while a learning rate is searched)."""
+        """Show no lines (on other ranks than 0, and while a learning rate is searched)."""
         self._enabled = False
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock."""
+        """Start the clock."""
         self._epoch_start = self._last_line = time.monotonic()
 
     def on_train_batch_end(
@@ -43,7 +43,7 @@ class ProgressLines(ProgressBar):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Prints a line if it is time."""
+        """Print a line if it is time."""
         if time.monotonic() - self._last_line > self.seconds:
             stage = str(trainer.state.stage and trainer.state.stage.value)
             self._print(f"{stage}: batch {batch_idx + 1} of {_batches(trainer, stage)}")
@@ -51,7 +51,7 @@ class ProgressLines(ProgressBar):
     on_validation_batch_end = on_test_batch_end = on_predict_batch_end = on_train_batch_end
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Prints the metrics."""
+        """Print the metrics."""
         metrics = ", ".join(f"{key} {float(value):.4g}" for key, value in sorted(trainer.callback_metrics.items()))
         seconds = time.monotonic() - self._epoch_start
         total = f" of {trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""
@@ -64,7 +64,7 @@ class ProgressLines(ProgressBar):
 
 
 def _batches(trainer: Trainer, stage: str) -> float:
-    """Number of batches in an epoch of a stage."""
+    """Count the batches in an epoch of a stage."""
     name = {"train": "training", "validate": "val", "sanity_check": "sanity_val"}.get(stage, stage)
     batches: float | list[float] = getattr(trainer, f"num_{name}_batches")
     return sum(batches) if isinstance(batches, list) else batches

@@ -10,7 +10,7 @@ KEY = "random_state"
 
 
 class RandomState(Callback):
-    """Keeps the state of the random number generators in checkpoints: order of samples, augmentation, dropout.
+    """Keep the state of the random number generators in checkpoints: order of samples, augmentation, dropout.
 
     The state is that of rank 0 for all ranks: they are seeded alike and draw alike.
 
@@ -23,23 +23,23 @@ class RandomState(Callback):
         self._loaded: GeneratorStates | None = None
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Adds the state, in types that load without pickled objects."""
+        """Add the state, in types that load without pickled objects."""
         checkpoint[KEY] = capture_random_state(trainer.strategy.root_device)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Remembers the state."""
+        """Remember the state."""
         self._loaded = checkpoint.get(KEY) if self.restore else None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes the state over: everything is set up by now, and no sample drawn."""
+        """Take the state over: everything is set up by now, and no sample drawn."""
         self._take_over(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Goes on with what was drawn since."""
+        """Go on with what was drawn since."""
         self._loaded = None
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes it over again where the run begins with a validation: loaders may have drawn for a finished epoch."""
+        """Take it over again where the run begins with a validation: loaders may have drawn for a finished epoch."""
         if not trainer.sanity_checking:
             self._take_over(trainer)
 

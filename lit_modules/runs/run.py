@@ -27,7 +27,7 @@ from lit_modules.runs import folders
 from lit_modules.runs.checkpoint_file import WholeCheckpoints
 from lit_modules.runs.checkpoints import Checkpoint, find_checkpoint
 from lit_modules.runs.interruption import Interruption
-from lit_modules.runs.loggers import default_loggers
+from lit_modules.runs.loggers import make_loggers
 from lit_modules.runs.progress import ProgressLines
 from lit_modules.runs.random_state import RandomState
 from lit_modules.runs.run_checkpoint import RunCheckpoint
@@ -57,7 +57,7 @@ class Run:
         self.root = root
         self.start = start
         self.writes = writes
-        self.folder = None if start is None else folders.run_of(start.path)
+        self.folder = None if start is None else folders.find_run_of(start.path)
         self._resuming: list[Callback] = []
 
     @property
@@ -80,8 +80,8 @@ class Run:
             config: The configuration as YAML.
             trusted: Whether pickled objects in the checkpoint may run code.
         """
-        self.folder = folders.job_run(self.root, job, config)
-        for path in folders.checkpoints_of(self.folder)[:1]:
+        self.folder = folders.claim_job_run(self.root, job, config)
+        for path in folders.list_checkpoints(self.folder)[:1]:
             self.start = Checkpoint(path, trusted)
 
     def check_start(self, model: LightningModule, config: Mapping[str, Any], allow_untrained: bool = False) -> None:
@@ -125,13 +125,13 @@ class Run:
             The trainer.
         """
         if self.folder is None:
-            self.folder = folders.new_run(self.root, create=self.writes)
+            self.folder = folders.claim_run(self.root, create=self.writes)
         elif not self.fits:
-            self.folder = folders.results_folder(self.folder, self.subcommand, create=self.writes)
+            self.folder = folders.claim_results_folder(self.folder, self.subcommand, create=self.writes)
         settings["default_root_dir"] = str(self.folder)
-        settings["plugins"] = _with_whole_checkpoints(settings["plugins"])
+        settings["plugins"] = _add_whole_checkpoints(settings["plugins"])
         if settings["logger"] in (None, True) and not settings["barebones"]:
-            settings["logger"] = default_loggers(self.folder)
+            settings["logger"] = make_loggers(self.folder)
         if not self.fits:
             settings["enable_checkpointing"] = False
             warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`, callbacks used to create")
@@ -184,11 +184,11 @@ class Run:
 
     def build_exporter(self) -> RunTrainer:
         """Build a trainer that trains nothing, in the folder for what is exported, made when there is something."""
-        run = folders.new_run(self.root, create=False) if self.folder is None else self.folder
+        run = folders.claim_run(self.root, create=False) if self.folder is None else self.folder
         return RunTrainer(
             accelerator="cpu",
             devices=1,
-            default_root_dir=folders.results_folder(run, "export", create=False),
+            default_root_dir=folders.claim_results_folder(run, "export", create=False),
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -196,14 +196,16 @@ class Run:
 
     # While it runs, and after
 
-    def locked(self) -> AbstractContextManager[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Keep a second training out of its folder."""
-        return folders.locked(self.folder) if self.fits and self.writes and self.folder else nullcontext()
+        return folders.lock(self.folder) if self.fits and self.writes and self.folder else nullcontext()
 
     def tell_results(self) -> None:
         """Say where its results are and how to look at them."""
         if self.writes:
-            look = f"; to look at them: {_tensorboard()} --logdir {self.root}" if self.subcommand != "predict" else ""
+            look = (
+                f"; to look at them: {_find_tensorboard()} --logdir {self.root}" if self.subcommand != "predict" else ""
+            )
             rank_zero_info(f"Results are in {self.folder}{look}")
 
 
@@ -231,12 +233,12 @@ def _settle(callbacks: list[Callback], folder: Path) -> None:
             rank_zero_info("Validation and checkpoints use moving averages of the weights")
 
 
-def _with_whole_checkpoints(plugins: Any) -> list[Any]:
+def _add_whole_checkpoints(plugins: Any) -> list[Any]:
     """Add what writes checkpoints, unless the user names something else for it."""
     given = plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
     return given if any(isinstance(plugin, CheckpointIO) for plugin in given) else [*given, WholeCheckpoints()]
 
 
-def _tensorboard() -> str:
+def _find_tensorboard() -> str:
     """Find the command, which is not on the path where the environment was not activated."""
     return "tensorboard" if shutil.which("tensorboard") else str(Path(sys.executable).with_name("tensorboard"))

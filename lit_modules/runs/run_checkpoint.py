@@ -100,7 +100,7 @@ class RunCheckpoint(OpenCheckpoint):
         def here(path: str) -> str:
             return os.path.join(self.dirpath or "", os.path.basename(path)) if path else path
 
-        if os.path.exists(here(state_dict["best_model_path"])):
+        if os.path.exists(here(state_dict["best_model_path"] or state_dict["last_model_path"])):
             state_dict = {**state_dict, "dirpath": self.dirpath}
             for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
                 state_dict[key] = here(state_dict[key])

@@ -64,12 +64,12 @@ def load_yaml(text: str) -> Any:
     except (yaml.YAMLError, ValueError) as error:  # ValueError: 2020-13-40 is taken for a date
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise UsageError(f"no YAML of plain values: {what}{_place(mark)}") from error
+        raise UsageError(f"no YAML of plain values: {what}{_locate(mark)}") from error
 
 
 def _refuse(what: str, node: yaml.Node) -> NoReturn:
-    raise UsageError(f"{what}{_place(node.start_mark)}")
+    raise UsageError(f"{what}{_locate(node.start_mark)}")
 
 
-def _place(mark: Any) -> str:
+def _locate(mark: Any) -> str:
     return f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""

@@ -58,6 +58,8 @@ class CountingTask(Task):
     ) -> None:
         if density_scale <= 0:
             raise ValueError(f"density_scale must be positive, got {density_scale}")
+        for former in kwargs.keys() & {"test_time_flip"}:  # in the hyper-parameters of earlier checkpoints
+            self_ensemble = kwargs.pop(former)
         super().__init__(network, **kwargs)
         self.density_scale = density_scale
         self.loss = nn.MSELoss() if loss is None else loss
