@@ -11,7 +11,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from lit_modules.cli.messages import did_you_mean, shorten
 from lit_modules.errors import UsageError
-from lit_modules.runs.migration import migrate
+from lit_modules.runs.migration import migrate, present_name
 from lit_modules.runs.yaml_text import load_yaml
 
 set_parsing_settings(import_path_denylist=[])  # enforces its own list, of what starts programs or writes files
@@ -82,7 +82,9 @@ class Parser(LightningArgumentParser):
             part = ".".join(parts[:depth])
             valid = {".".join(dest.split(".")[:depth]) for dest in dests}
             if part not in valid:
-                return part, did_you_mean(part, valid) or did_you_mean(part, dests)
+                present = present_name(part)
+                renamed = f"; it is {present} now" if present in valid else ""
+                return part, renamed or did_you_mean(part, valid) or did_you_mean(part, dests)
         return key, ""
 
 

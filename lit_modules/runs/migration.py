@@ -52,6 +52,12 @@ def migrate(config: Any) -> Any:
     return config
 
 
+def present_name(key: str) -> str:
+    """Give the name that an argument has now, of any class; the key itself where it was never renamed."""
+    above, dot, name = key.rpartition(".")
+    return above + dot + next((pairs[name] for pairs in RENAMED.values() if name in pairs), name)
+
+
 def _rename(class_path: object, arguments: dict[Any, Any]) -> dict[Any, Any]:
     """Rename arguments of a class; of any where a file leaves it to another one to say which."""
     name = str(class_path).rpartition(".")[2]

@@ -15,7 +15,7 @@ from lit_modules.callbacks import ClipBounds
 from lit_modules.cli import CLI
 from lit_modules.runs import migration
 from lit_modules.runs.migration import MOVED, RENAMED, add_clip_bounds, migrate
-from tests.cli.conftest import EXPERIMENT, run
+from tests.cli.conftest import EXPERIMENT, Refuse, run
 
 OLD = Path(__file__).parent / "old_run"
 # of `python cli.py test --ckpt_path version_0/checkpoints/last.ckpt` by the program that made the run, commit f5a647f
@@ -111,6 +111,14 @@ def test_an_earlier_name_of_an_argument_works(trained: Path, monkeypatch: pytest
     run("test", "--ckpt_path", path)
     run("fit", "--ckpt_path", trained, "--trainer.max_epochs=4")
     assert "width: 3" in torch.load(path, weights_only=True)["config"]
+
+
+def test_an_earlier_name_on_the_command_line_is_told_the_present_one(
+    monkeypatch: pytest.MonkeyPatch, refuse: Refuse
+) -> None:
+    monkeypatch.setitem(RENAMED, "Net", {"breadth": "width"})
+    (line,) = refuse("fit", "--config", "toy.yaml", "--model.net.init_args.breadth=4")
+    assert line.endswith("no such key of tests.cli.toy.Net; it is width now")
 
 
 def test_a_requeued_job_knows_its_folder_by_an_earlier_name(monkeypatch: pytest.MonkeyPatch) -> None:
