@@ -35,7 +35,7 @@ _TRAINING = ("--dtype", "bfloat16", "--batch", "256", "--size", "224")
 
 
 def parts(folder: Path) -> dict[str, Part]:
-    """What is run, in this order, by name.
+    """List what is run, in this order, by name.
 
     Args:
         folder: Where CSV files go.

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def _output(command: Sequence[str]) -> str:
-    """First line that a command prints, or nothing where it is missing or fails."""
+    """Return the first line that a command prints, or nothing where it is missing or fails."""
     if shutil.which(command[0]) is None:
         return ""
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -22,7 +22,7 @@ def _output(command: Sequence[str]) -> str:
 
 
 def _cpu() -> str:
-    """Model name of the processor."""
+    """Find the model name of the processor."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -30,7 +30,7 @@ def _cpu() -> str:
 
 
 def _version(package: str) -> str:
-    """Version of an installed package, nothing for one that is not."""
+    """Return the version of an installed package, nothing for one that is not."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -38,7 +38,7 @@ def _version(package: str) -> str:
 
 
 def machine() -> dict[str, str]:
-    """Processor, GPU, threads, versions and commit.
+    """Describe processor, GPU, threads, versions and commit.
 
     Returns:
         Name → value, each a short text, empty for what this machine does not have.

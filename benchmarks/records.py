@@ -17,7 +17,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def parser(module: str, description: str | None) -> argparse.ArgumentParser:
-    """Options that every measuring script has.
+    """Make a parser of the options that every measuring script has.
 
     Args:
         module: Name of the script within ``benchmarks``.
@@ -56,19 +56,19 @@ def parse(made: argparse.ArgumentParser, arguments: Sequence[str] | None) -> arg
 
 
 def setting(options: argparse.Namespace) -> Row:
-    """Columns that say how a row was measured."""
+    """Return the columns that say how a row was measured."""
     dtype = next(name for name, dtype in DTYPES.items() if dtype is options.dtype)
     return {"device": options.device.type, "dtype": dtype, "rounds": options.rounds}
 
 
 def number(row: Mapping[str, Value], column: str) -> float | None:
-    """Value of a column, None where it was not measured."""
+    """Return the value of a column, None where it was not measured."""
     value = row.get(column)
     return float(value) if isinstance(value, int | float) else None
 
 
 def ratio(numerator: Mapping[str, Value], denominator: Mapping[str, Value], column: str) -> float | None:
-    """A column of one row over that of another, None where one of them was not measured or the latter is 0."""
+    """Divide a column of one row by that of another; None where one of them was not measured or the latter is 0."""
     above, below = number(numerator, column), number(denominator, column)
     return None if above is None or not below else above / below
 
@@ -78,7 +78,7 @@ def _text(value: Value, digits: int) -> str:
 
 
 def table(rows: Sequence[Mapping[str, Value]], headings: Mapping[str, str], digits: int = 4) -> str:
-    """Rows as aligned text.
+    """Lay out rows as aligned text.
 
     Args:
         rows: What to show.

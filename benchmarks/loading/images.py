@@ -78,7 +78,7 @@ def write_images(root: Path, count: int) -> float:
 
 
 def reference(root: Path, split: str, batch: int, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Torchvision's loader of a split; its batches are normalised."""
+    """Make torchvision's loader of a split; its batches are normalised."""
     steps = [*_STEPS[split], transforms.ToTensor(), transforms.Normalize(_MEAN, _STD)]
     images = datasets.ImageFolder(str(root / split), transforms.Compose(steps))
     return DataLoader(images, batch, split == "train", num_workers=workers, persistent_workers=workers > 0)
@@ -100,8 +100,8 @@ def check(root: Path, batch: int) -> str:
     return "ok" if worst < 1.01 else f"wrong: pixels are off by {worst:.3g} of 255"
 
 
-def loaders(root: Path, split: str, batch: int, workers: int) -> dict[str, timing.Run]:
-    """What reads all images of a split once, by the name of the loader."""
+def make_loaders(root: Path, split: str, batch: int, workers: int) -> dict[str, timing.Run]:
+    """Make what reads all images of a split once, by the name of the loader."""
     data = ImageNetDataModule(str(root), total_batch_size=batch, num_workers=workers)
     ours = getattr(data, f"{split}_dataloader")()
     return {
@@ -122,9 +122,9 @@ def measure(root: Path, split: str, workers: int, status: str, options: argparse
     Returns:
         A row for each; those of the data module have no times if its images are wrong.
     """
-    runs = loaders(root, split, options.batch, workers)
+    runs = make_loaders(root, split, options.batch, workers)
     right = {name: run for name, run in runs.items() if status == "ok" or name == REFERENCE}
-    times = timing.columns({"epoch": right}, options.rounds, _CPU)
+    times = timing.time_kinds({"epoch": right}, options.rounds, _CPU)
     rows = []
     for name in runs:
         row: records.Row = {"rounds": options.rounds, "images": options.images, "batch": options.batch}

@@ -85,7 +85,7 @@ def measure(root: Path, options: argparse.Namespace) -> list[records.Row]:
     same = all(map(torch.equal, *(draw(samples, 6) for samples, _ in ways.values())))
     status = "ok" if same else "wrong: pixels differ"
     runs = {name: partial(draw, *way) for name, way in ways.items() if same}
-    times = timing.columns({"draw": runs}, options.rounds, _CPU)
+    times = timing.time_kinds({"draw": runs}, options.rounds, _CPU)
     rows: list[records.Row] = []
     for name, (_, count) in ways.items():
         row: records.Row = {"size": f"{options.height}x{options.width}", "patch": options.patch, "way": name}

@@ -25,7 +25,7 @@ _PANEL, _GAP = 290, 14
 
 
 def crowd(steps: int = 500, num_train: int = 150, num_test: int = 20) -> Canvas:
-    """A crowd that was not trained on: annotated heads, and annotated and predicted density with their counts.
+    """Draw a crowd that was not trained on: annotated heads, and annotated and predicted density with their counts.
 
     Args:
         steps: Steps of training.
@@ -109,5 +109,5 @@ def draw(scenes: Sequence[CrowdBatch], densities: Sequence[Tensor], steps: int) 
 
 
 def _cell_size(image: Tensor, output: Tensor) -> int:
-    """Pixels of the image between neighbours in the output."""
+    """Compute the pixels of the image between neighbours in the output."""
     return -(-image.shape[2] // output.shape[2])

@@ -48,7 +48,7 @@ class DetailDenoiser(nn.Module):
         self.layer = layer
 
     def detail(self, image: Tensor) -> Tensor:
-        """What is beside the mean of the surroundings, in deviations of the noise: the layer's input.
+        """Return what is beside the mean of the surroundings, in deviations of the noise: the layer's input.
 
         Args:
             image: ``[N, 1, H, W]`` in [0, 1].
@@ -66,7 +66,7 @@ class DetailDenoiser(nn.Module):
 
 
 def acda_layer() -> ACDAConv2d:
-    """The layer in the picture."""
+    """Make the layer in the picture."""
     return ACDAConv2d(
         1,
         1,
@@ -80,11 +80,11 @@ def acda_layer() -> ACDAConv2d:
 
 
 def plain_layer() -> nn.Conv2d:
-    """The convolution that it is compared with."""
+    """Make the convolution that it is compared with."""
     return nn.Conv2d(1, 1, 7, padding=3, bias=False, padding_mode="replicate")
 
 
-def trained_denoiser(make_layer: Callable[[], nn.Module], steps: int) -> DetailDenoiser:
+def train_denoiser(make_layer: Callable[[], nn.Module], steps: int) -> DetailDenoiser:
     """Train a layer to remove noise from grey photographs, the picture's not among them.
 
     Args:
@@ -107,7 +107,7 @@ def trained_denoiser(make_layer: Callable[[], nn.Module], steps: int) -> DetailD
 
 
 def method(steps: int = 400) -> Canvas:
-    """A photograph with marked pixels, and for each of them coefficients, atoms and filter, under the fixed bases.
+    """Draw a photograph with marked pixels, and for each of them coefficients, atoms and filter, under the fixed bases.
 
     Args:
         steps: Steps of training, for the ACDA layer and for the plain convolution.
@@ -117,7 +117,7 @@ def method(steps: int = 400) -> Canvas:
     """
     clean = _grey(_PHOTOGRAPH)[None, :, _ROWS, _COLUMNS]
     noisy = _noisy(clean, torch.Generator().manual_seed(2))
-    adaptive, plain = (trained_denoiser(make, steps) for make in (acda_layer, plain_layer))
+    adaptive, plain = (train_denoiser(make, steps) for make in (acda_layer, plain_layer))
     assert isinstance(adaptive.layer, ACDAConv2d)
     assert isinstance(plain.layer, nn.Conv2d)
     canvas = Canvas(900, 704)
@@ -162,7 +162,7 @@ class PixelFilter(NamedTuple):
 
 
 def filters_at(layer: ACDAConv2d, x: Tensor, pixels: Iterable[tuple[int, int]]) -> list[PixelFilter]:
-    """What a layer from one channel to one does at some pixels.
+    """Find what a layer from one channel to one does at some pixels.
 
     Args:
         layer: The layer.
@@ -213,12 +213,12 @@ def _draw_filters(canvas: Canvas, found: list[PixelFilter], plain: Tensor) -> No
 
 
 def _cell(number: int) -> int:
-    """Left of the column of a basis; scales are apart."""
+    """Find the left of the column of a basis; scales are apart."""
     return _LEFT + number * _CELL + number // _PER_SCALE * 4
 
 
 def _grey(name: str) -> Tensor:
-    """A grey photograph, ``[1, H, W]``."""
+    """Read a photograph in grey, ``[1, H, W]``."""
     return torch.from_numpy(read_photograph(name)).mean(dim=2)[None]
 
 

@@ -25,7 +25,7 @@ _SIDE, _GAP = 288, 18
 
 
 @cache
-def restorer(steps: int) -> nn.Module:
+def train_restorer(steps: int) -> nn.Module:
     """Train the restorer of the denoising experiment on the photographs for training.
 
     Args:
@@ -50,7 +50,7 @@ def restorer(steps: int) -> nn.Module:
 
 
 def restoration(steps: int = 400) -> Canvas:
-    """A part of a photograph that was not trained on: noisy, restored, clean.
+    """Draw a part of a photograph that was not trained on: noisy, restored, clean.
 
     Args:
         steps: Steps of training.
@@ -59,7 +59,7 @@ def restoration(steps: int = 400) -> Canvas:
         The picture, with the PSNR of what it shows.
     """
     noisy, clean = _pair(_PHOTOGRAPH)
-    network = restorer(steps)
+    network = train_restorer(steps)
     with torch.no_grad():
         restored = network(noisy).clamp(0, 1)
     canvas = Canvas(3 * (_SIDE + _GAP) - _GAP, _SIDE + 54)
@@ -75,7 +75,7 @@ def restoration(steps: int = 400) -> Canvas:
 
 
 def scales(steps: int = 400) -> Canvas:
-    """Which scales the filters of the restorer's first ACDA layer use where, on a photograph not trained on.
+    """Draw which scales the filters of the restorer's first ACDA layer use where, on a photograph not trained on.
 
     Args:
         steps: Steps of training.
@@ -84,7 +84,7 @@ def scales(steps: int = 400) -> Canvas:
         The picture, with what its colours mean.
     """
     noisy, _ = _pair(_PHOTOGRAPH)
-    network = restorer(steps)
+    network = train_restorer(steps)
     with torch.no_grad(), capture_scale_magnitudes(network) as layers:
         network(noisy)
     return draw_scales(noisy, layers[_LAYER])
@@ -122,7 +122,7 @@ def draw_scales(image: Tensor, maps: dict[int, Tensor]) -> Canvas:
 
 
 def _pair(name: str) -> tuple[Tensor, Tensor]:
-    """A photograph with noise and without, ``[1, 3, H, W]`` in [0, 1] each."""
+    """Make a photograph with noise and without, ``[1, 3, H, W]`` in [0, 1] each."""
     noisy, clean = (
         torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255 for pixels in make_noisy_pair(name, _SEED, _DRAW)
     )

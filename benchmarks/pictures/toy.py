@@ -18,7 +18,7 @@ _SIDE, _GAP, _LEFT, _TOP = 200, 12, 54, 30
 
 
 def toy(steps: int = 1200) -> Canvas:
-    """Input, target and the predictions of both layers, on the map they learned from and on the same map shifted.
+    """Draw input, target and the predictions of both layers, on the map they learned from and on the same map shifted.
 
     Args:
         steps: Steps of training, each of them on the one map that there is.

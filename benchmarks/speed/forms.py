@@ -32,7 +32,7 @@ def published(
     padding: int,
     stride: int = 1,
 ) -> Tensor:
-    """As every published implementation has it: unfold to l² copies of x, compose atoms, contract, 1×1 convolution.
+    """Compute as published implementations do: unfold to l² copies of x, compose atoms, contract, 1×1 convolution.
 
     Backward is autograd's. Only the copies to the host that some of them make are left out. A stride serves the checks
     of whole networks.
@@ -48,7 +48,7 @@ def published(
 def basis_first(
     x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, bias: Tensor | None, padding: int
 ) -> Tensor:
-    """One depthwise convolution with all K fixed bases, channels last, combined per pixel, then the 1×1 convolution."""
+    """Convolve depthwise with all K fixed bases, channels last, combine per pixel, then apply the 1×1 convolution."""
     channels, num_bases = x.shape[1], bases.shape[0]
     filters = bases.repeat(channels, 1, 1).unsqueeze(1)
     features = F.conv2d(x.contiguous(memory_format=torch.channels_last), filters, padding=padding, groups=channels)
@@ -58,7 +58,7 @@ def basis_first(
 
 
 def dense(x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
-    """The plain convolution with a weight ``[O, C, l, l]``; coefficients and bases are left aside."""
+    """Apply the plain convolution with a weight ``[O, C, l, l]``; coefficients and bases are left aside."""
     return F.conv2d(x, weight, bias, padding=padding)
 
 
@@ -97,7 +97,7 @@ class Shape(NamedTuple):
         return self.pixels * self.channels * self.kernel_size**2
 
     def to_check(self, device: torch.device) -> "Shape":
-        """The shape to check at before timing this one: itself, or fewer or smaller images where the truth is slow."""
+        """Choose the shape to check at before timing: itself, or fewer or smaller images where the truth is slow."""
         limit = _CHECKED_ELEMENTS[device.type]
         images = max(1, self.images * limit // max(self.patch_elements, limit))
         shrink = min(1.0, math.sqrt(limit / self._replace(images=1).patch_elements))
@@ -124,16 +124,16 @@ class Problem:
         return {name: leaf for name, leaf in leaves.items() if name != "coefficients" or self.weight.dim() == 3}
 
     def output(self, form: Form) -> Tensor:
-        """Output of a form."""
+        """Compute the output of a form."""
         return form(self.x, self.coefficients, self.bases, self.weight, self.bias, self.padding)
 
     def forward(self, form: Form) -> Tensor:
-        """Output of a form without what backward needs."""
+        """Compute the output of a form without what backward needs."""
         with torch.no_grad():
             return self.output(form)
 
     def step(self, form: Form) -> dict[str, Tensor]:
-        """Output of a form as ``y``, and gradients by the names of the leaves."""
+        """Compute the output of a form as ``y``, and gradients by the names of the leaves."""
         leaves, y = self.leaves, self.output(form)
         return {"y": y, **dict(zip(leaves, torch.autograd.grad(y, list(leaves.values()), self.grad), strict=True))}
 
@@ -141,7 +141,7 @@ class Problem:
 def random_problem(
     shape: Shape, dtype: torch.dtype, device: torch.device, *, dense: bool = False, channels_last: bool = True
 ) -> Problem:
-    """Normal numbers, coefficients in (−1, 1), Fourier–Bessel bases, outputs of about unit variance.
+    """Draw normal numbers, coefficients in (−1, 1), with Fourier–Bessel bases, for outputs of about unit variance.
 
     Args:
         shape: Its size.
@@ -170,7 +170,7 @@ def random_problem(
 
 
 def truth(form: Form, problem: Problem) -> dict[str, Tensor]:
-    """What :meth:`Problem.step` should give: the form in float64, some rows of an image at a time."""
+    """Compute what :meth:`Problem.step` should give: the form in float64, some rows of an image at a time."""
     side, padding = problem.bases.shape[1], problem.padding
     x = F.pad(problem.x.detach().double(), [padding] * 4)
     zeros = {name: torch.zeros_like(leaf, dtype=torch.float64) for name, leaf in problem.leaves.items()}
@@ -196,7 +196,7 @@ def truth(form: Form, problem: Problem) -> dict[str, Tensor]:
 
 
 def worst_error(results: Mapping[str, Tensor], truths: Mapping[str, Tensor]) -> tuple[float, str]:
-    """Largest ``‖result − truth‖ / ‖truth‖`` of output and gradients, infinite where one is not finite.
+    """Find the largest ``‖result − truth‖ / ‖truth‖`` of output and gradients, infinite where one is not finite.
 
     Returns:
         The ratio, and the quantity that has it.
@@ -209,7 +209,7 @@ def worst_error(results: Mapping[str, Tensor], truths: Mapping[str, Tensor]) -> 
 
 
 def verdict(results: Mapping[str, Tensor], truths: Mapping[str, Tensor], dtype: torch.dtype) -> str:
-    """``"ok"``, or ``"wrong: …"`` with the largest error ratio, where it is, and the bound of the dtype."""
+    """Return ``"ok"``, or ``"wrong: …"`` with the largest error ratio, where it is, and the bound of the dtype."""
     error, where = worst_error(results, truths)
     bound = TOLERANCES[dtype]
     return "ok" if error <= bound else f"wrong: {where} is off by {error:.2g}, allowed {bound:g}"

@@ -36,8 +36,8 @@ HEADINGS = {
 }
 
 
-def launches(kernel_size: int, dtype: torch.dtype, capability: tuple[int, int]) -> dict[str, Launch]:
-    """The launches of one layer, for one image, by what they compute.
+def plan_launches(kernel_size: int, dtype: torch.dtype, capability: tuple[int, int]) -> dict[str, Launch]:
+    """Plan the launches of one layer, for one image, by what they compute.
 
     Args:
         kernel_size: Side of the kernel in pixels.
@@ -57,7 +57,7 @@ def launches(kernel_size: int, dtype: torch.dtype, capability: tuple[int, int]) 
     return dict(zip(("forward", "gather", "correlate"), planned, strict=True))
 
 
-def resources(run: Launch, capability: tuple[int, int]) -> records.Row:
+def compile_launch(run: Launch, capability: tuple[int, int]) -> records.Row:
     """Compile the kernel of a launch, as Triton would to run it, and read what it takes.
 
     Args:
@@ -131,9 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows: list[records.Row] = []
     for kernel_size in (3, 5, 7):
         for name, dtype in DTYPES.items():
-            for kernel, run in launches(kernel_size, dtype, capability).items():
+            for kernel, run in plan_launches(kernel_size, dtype, capability).items():
                 setting = {"kernel": kernel, "kernel_size": kernel_size, "dtype": name, "arch": options.arch}
-                rows.append({**setting, "warps": run.options["num_warps"], **resources(run, capability)})
+                rows.append({**setting, "warps": run.options["num_warps"], **compile_launch(run, capability)})
     print(records.table(rows, HEADINGS))
     if options.csv is not None:
         records.write(options.csv, rows)

@@ -28,7 +28,7 @@ _HEADINGS = {
 }
 
 
-def restored(image: Tensor, network: Restorer, tile: int) -> Tensor:
+def restore(image: Tensor, network: Restorer, tile: int) -> Tensor:
     """Restore an image, in tiles of this side in pixels, or whole if it is 0."""
     with torch.inference_mode():
         if tile == 0:
@@ -38,11 +38,11 @@ def restored(image: Tensor, network: Restorer, tile: int) -> Tensor:
 
 
 def prepare(height: int, width: int, tile: int) -> tuple[timing.Run, timing.Run]:
-    """What to measure, and the same for a small image; for :func:`timing.peak_extra_mib`."""
+    """Set up what to measure, and the same for a small image; for :func:`timing.peak_extra_mib`."""
     torch.manual_seed(0)
     network = Restorer().eval()
     image = torch.rand(1, 3, height, width)
-    return lambda: restored(image, network, tile), lambda: restored(image[..., :64, :64], network, tile)
+    return lambda: restore(image, network, tile), lambda: restore(image[..., :64, :64], network, tile)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

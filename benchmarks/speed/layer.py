@@ -44,12 +44,12 @@ class Part(NamedTuple):
     module: nn.Module
 
     def output(self) -> Tensor:
-        """Output in the module's present mode."""
+        """Compute the output in the module's present mode."""
         with torch.autocast(self.inputs[0].device.type, self.dtype, enabled=self.dtype != torch.float32):
             return self.function(*self.inputs)
 
     def forward(self) -> Tensor:
-        """Output in eval mode, without what backward needs."""
+        """Compute the output in eval mode, without what backward needs."""
         self.module.eval()
         with torch.no_grad():
             return self.output()
@@ -67,12 +67,12 @@ class Part(NamedTuple):
         return run
 
     def runs(self) -> dict[str, timing.Run]:
-        """Kind of run → what to time."""
+        """Return what to time, by kind of run."""
         return {"forward": self.forward, "step": self.step()}
 
 
 def parts(shape: Shape, dtype: torch.dtype, device: torch.device) -> dict[str, Part]:
-    """The plain convolution, the layer, and the layer's two halves.
+    """Make the plain convolution, the layer, and the layer's two halves.
 
     Args:
         shape: Size of the input.
@@ -128,7 +128,7 @@ def check(shape: Shape, dtype: torch.dtype, device: torch.device) -> str:
 
 
 def prepare(name: str, shape: Shape, dtype: torch.dtype, device: str) -> tuple[timing.Run, timing.Run]:
-    """A part's step, and the same for a small image; for :func:`timing.peak_extra_mib`."""
+    """Set up a part's step, and the same for a small image; for :func:`timing.peak_extra_mib`."""
     tiny = shape._replace(images=1, height=shape.kernel_size, width=shape.kernel_size)
     run, warm_up = (parts(s, dtype, torch.device(device))[name].step() for s in (shape, tiny))
     return run, warm_up
@@ -146,7 +146,7 @@ def measure(shape: Shape, options: argparse.Namespace) -> list[records.Row]:
     status = {name: verdict_of_layer if name in (LAYER, "operator") else "ok" for name in found}
     right = {name: part.runs() for name, part in found.items() if status[name] == "ok"}
     runs = {kind: {name: kinds[kind] for name, kinds in right.items()} for kind in KINDS}
-    times = timing.columns(runs, options.rounds, device)
+    times = timing.time_kinds(runs, options.rounds, device)
     rows = {}
     for name in found:
         row = {**records.setting(options), "shape": str(shape), "part": name, "status": status[name]}

@@ -43,7 +43,7 @@ _HEADINGS = {
 
 
 def _plain_resnet18() -> nn.Module:
-    """ResNet-18 of torchvision with 7×7 filters in layer3 and 5×5 in layer4, as Ad-ResNet has them."""
+    """Make ResNet-18 of torchvision with 7×7 filters in layer3 and 5×5 in layer4, as Ad-ResNet has them."""
     from torchvision.models import resnet18  # type: ignore[import-untyped]  # only this benchmark needs it
 
     plain: nn.Module = resnet18(num_classes=NUM_CLASSES)
@@ -87,18 +87,18 @@ class Setup(NamedTuple):
     device: str
 
     def build(self, convolution: str) -> nn.Module:
-        """The network with a convolution, in training mode."""
+        """Make the network with a convolution, in training mode."""
         torch.manual_seed(0)
         network = NETWORKS[self.network][convolution]().to(self.device)
         return network.to(memory_format=torch.channels_last).train()
 
     def outline(self, convolution: str) -> nn.Module:
-        """The same on the meta device, without memory."""
+        """Make the same on the meta device, without memory."""
         with torch.device("meta"):
             return NETWORKS[self.network][convolution]()
 
     def least_bytes(self, convolution: str) -> int:
-        """Parameters with gradients and momentum, and per-pixel filters with their gradients, where there are any."""
+        """Count bytes: parameters with gradients and momentum, and per-pixel filters, if any, with their gradients."""
         outline = self.outline(convolution)
         filters: list[int] = []
 
@@ -118,7 +118,7 @@ class Setup(NamedTuple):
         return torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32)
 
     def images(self) -> Tensor:
-        """Random images."""
+        """Draw random images."""
         images = torch.randn(self.batch, 3, self.size, self.size, device=self.device)
         return images.contiguous(memory_format=torch.channels_last)
 
@@ -137,12 +137,12 @@ class Setup(NamedTuple):
 
 
 def optimizer_of(net: nn.Module) -> torch.optim.Optimizer:
-    """SGD with momentum, which has one tensor of state for each parameter."""
+    """Make SGD with momentum, which has one tensor of state for each parameter."""
     return torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
 
 
 def prepare(setup: Setup, convolution: str) -> tuple[timing.Run, timing.Run]:
-    """A network's step, and the same for two small images; for :func:`timing.peak_extra_mib`."""
+    """Set up a network's step, and the same for two small images; for :func:`timing.peak_extra_mib`."""
     net = setup.build(convolution)
     optimizer = optimizer_of(net)
     batch, size = _TINY
@@ -196,7 +196,7 @@ def measure(setup: Setup, options: argparse.Namespace) -> list[records.Row]:
     shape = (1, 3, setup.size, setup.size)
     costs = {name: cost(setup.outline(name).eval(), shape) for name in names}
     runs = {name: setup.step(net.train(), optimizer_of(net)) for name, net in nets.items() if status[name] == "ok"}
-    times = timing.columns({"step": runs}, options.rounds, options.device)
+    times = timing.time_kinds({"step": runs}, options.rounds, options.device)
     rows = []
     for name in names:
         row: records.Row = {**records.setting(options), "network": setup.network, "convolution": name}

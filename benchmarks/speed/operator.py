@@ -107,7 +107,7 @@ class Candidate(NamedTuple):
         return self.dense, self.channels_last
 
     def problem(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> Problem:
-        """The problem of a shape as it suits the candidate."""
+        """Draw the problem of a shape as it suits the candidate."""
         return random_problem(shape, dtype, device, dense=self.dense, channels_last=self.channels_last)
 
 
@@ -124,7 +124,7 @@ def _with_backend(
 
 
 def candidates(dtype: torch.dtype, device: torch.device) -> dict[str, Candidate]:
-    """Rivals, the plain convolution in both layouts, and the backends that can run, fastest first.
+    """List rivals, the plain convolution in both layouts, and the backends that can run, fastest first.
 
     Args:
         dtype: Of the operands.
@@ -146,13 +146,13 @@ def candidates(dtype: torch.dtype, device: torch.device) -> dict[str, Candidate]
 
 
 def reasons(dtype: torch.dtype, device: torch.device) -> dict[str, str | None]:
-    """Why a backend cannot run, None where it can, by its name; fastest first."""
+    """Say why a backend cannot run, None where it can, by its name; fastest first."""
     probe = torch.empty(1, 8, 8, 8, dtype=dtype, device=device)
     return {name: backend.cannot_run(probe) for name, backend in _BACKENDS.items()}
 
 
 def prepare(name: str, shape: Shape, dtype: torch.dtype, device: str, kind: str) -> tuple[timing.Run, timing.Run]:
-    """A candidate's forward or step, and the same for an image of a few pixels; for :func:`timing.peak_extra_mib`."""
+    """Set up a candidate's forward or step, and the same for a few pixels; for :func:`timing.peak_extra_mib`."""
     place = torch.device(device)
     candidate = candidates(dtype, place)[name]
     tiny = shape._replace(images=1, height=shape.kernel_size, width=shape.kernel_size)
@@ -190,7 +190,7 @@ def _times(found: Mapping[str, Candidate], shape: Shape, options: argparse.Names
         kind: {name: partial(getattr(problems[c.operands], kind), c.form) for name, c in found.items()}
         for kind in KINDS
     }
-    return timing.columns(runs, options.rounds, options.device)
+    return timing.time_kinds(runs, options.rounds, options.device)
 
 
 def measure(
@@ -249,7 +249,7 @@ def compare(rows: Sequence[records.Row]) -> dict[str, str]:
 
 
 def targets(row: records.Row) -> str:
-    """Which of its shape's targets a row meets; empty where there are none."""
+    """List which of its shape's targets a row meets; empty where there are none."""
     bounds = TARGETS.get((str(row["device"]), str(row["dtype"]), str(row["shape"])), {})
     marks = []
     for column, bound in bounds.items():

@@ -77,7 +77,7 @@ class Subject(NamedTuple):
 
 
 def subjects() -> dict[str, Subject]:
-    """The networks, by name."""
+    """List the networks, by name."""
     from torchvision.models import (  # type: ignore[import-untyped]  # only this benchmark needs it
         convnext_tiny,
         efficientnet_b0,

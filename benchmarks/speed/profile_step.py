@@ -22,7 +22,7 @@ _HEADINGS = {
 }
 
 
-def hot_operators(setup: Setup, convolution: str, steps: int, shown: int) -> list[records.Row]:
+def profile_operators(setup: Setup, convolution: str, steps: int, shown: int) -> list[records.Row]:
     """Profile a network's training step.
 
     Args:
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     setup = Setup(options.network, options.batch, options.size, options.dtype, options.device.type)
     rows: list[records.Row] = []
     for convolution in _CONVOLUTIONS:
-        rows += hot_operators(setup, convolution, options.rounds, options.shown)
+        rows += profile_operators(setup, convolution, options.rounds, options.shown)
     print(records.table(rows, _HEADINGS, digits=3))
     if options.csv is not None:
         records.write(options.csv, [{**records.setting(options), **row} for row in rows])

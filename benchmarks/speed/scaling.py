@@ -44,7 +44,7 @@ _HEADINGS = {
 
 
 def part_gradients(net: nn.Module, setup: Setup, parts: Sequence[int], of: int) -> Tensor:
-    """Gradients of the mean loss of some parts of a batch that depends on nothing.
+    """Compute the gradients of the mean loss of some parts of a batch that depends on nothing.
 
     Args:
         net: The network; a distributed one takes the mean over all processes.
@@ -67,7 +67,7 @@ def part_gradients(net: nn.Module, setup: Setup, parts: Sequence[int], of: int) 
 
 
 def work(rank: int, processes: int, setup: Setup, convolution: str, store: str, orders: Connection) -> None:
-    """What one process does: what it is told, until it is told None.
+    """Do in one process what it is told, until it is told None.
 
     Args:
         rank: Which process.
@@ -114,7 +114,7 @@ def _peak_mib() -> float:
 
 @contextmanager
 def team(processes: int, setup: Setup, convolution: str) -> Iterator[Callable[..., list[Any]]]:
-    """Processes that wait for orders.
+    """Start processes that wait for orders.
 
     Args:
         processes: How many.
@@ -170,7 +170,7 @@ def measure(setup: Setup, convolution: str, numbers: Sequence[int], rounds: int)
         right = {str(number): order for number, order in teams.items() if status[number] == "ok"}
         kinds = ("step", "evaluation")
         runs = {kind: {name: partial(order, kind) for name, order in right.items()} for kind in kinds}
-        times = timing.columns(runs, rounds, _CPU)
+        times = timing.time_kinds(runs, rounds, _CPU)
         peaks = {number: max(order("peak")) for number, order in teams.items()}
     rows: list[records.Row] = []
     for number in numbers:
@@ -185,7 +185,7 @@ def measure(setup: Setup, convolution: str, numbers: Sequence[int], rounds: int)
 
 
 def _check(alone: Callable[..., list[Any]], order: Callable[..., list[Any]], number: int, dtype: torch.dtype) -> str:
-    """Whether every process of a team has the gradients that one process sums up over the same parts."""
+    """Tell whether every process of a team has the gradients that one process sums up over the same parts."""
     true = torch.from_numpy(alone("gradients", number)[0])
     verdicts = [
         verdict({"all weights": torch.from_numpy(g)}, {"all weights": true}, dtype) for g in order("gradients", number)

@@ -46,13 +46,13 @@ def _millions(counts: Iterable[float], digits: int) -> tuple[str, str, str]:
 
 
 def _generation_as_printed(kernel_size: int) -> int:
-    """Multiply-accumulates of generating atoms by the formula that the paper prints in section 4.4."""
+    """Count the multiply-accumulates of generating atoms by the formula that the paper prints in section 4.4."""
     scales = kernel_size // 2
     return SIDE**2 * (CHANNELS * HIDDEN_CHANNELS * (1 + 1**2) + HIDDEN_CHANNELS * scales * NUM_BASES * (1 + 3**2))
 
 
 def rows() -> list[Row]:
-    """Rows of the table, the paper's before ours.
+    """Compute the rows of the table, the paper's before ours.
 
     Returns:
         Three pairs of rows for multiply-accumulates, and one for the paper's printed formula; three for parameters.
@@ -108,7 +108,7 @@ def rows() -> list[Row]:
 
 
 def table(markdown: bool = False) -> str:
-    """The table and its notes as text.
+    """Lay out the table and its notes as text.
 
     Args:
         markdown: Lay it out as Markdown, else in columns of plain text.

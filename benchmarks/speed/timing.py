@@ -54,7 +54,7 @@ def say_once(text: str) -> None:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory did not suffice."""
+    """Tell whether an exception says that memory did not suffice."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
@@ -97,7 +97,7 @@ def _timer_cuda(device: torch.device) -> Callable[[Run], float]:
     return seconds
 
 
-def interleaved(candidates: Mapping[str, Run], rounds: int, device: torch.device) -> dict[str, list[float]]:
+def time_in_turn(candidates: Mapping[str, Run], rounds: int, device: torch.device) -> dict[str, list[float]]:
     """Time candidates in turn, so that what disturbs the machine disturbs all of them alike.
 
     Each is run once beforehand. The order rotates from round to round. On a GPU the L2 cache is flushed before each
@@ -131,22 +131,22 @@ def interleaved(candidates: Mapping[str, Run], rounds: int, device: torch.device
 
 
 def summary(kind: str, seconds: Sequence[float]) -> records.Row:
-    """Median and interquartile range, in milliseconds.
+    """Compute median and interquartile range, in milliseconds.
 
     Args:
         kind: What was timed; begins the names of the two columns.
-        seconds: From :func:`interleaved`.
+        seconds: From :func:`time_in_turn`.
     """
     low, high = (seconds[0],) * 2 if len(seconds) < 2 else statistics.quantiles(seconds, method="inclusive")[::2]
     return {f"{kind}_ms": 1e3 * statistics.median(seconds), f"{kind}_iqr_ms": 1e3 * (high - low)}
 
 
-def columns(runs: Mapping[str, Mapping[str, Run]], rounds: int, device: torch.device) -> dict[str, records.Row]:
+def time_kinds(runs: Mapping[str, Mapping[str, Run]], rounds: int, device: torch.device) -> dict[str, records.Row]:
     """Time several kinds of run of the same candidates.
 
     Args:
         runs: Kind → name → what to time.
-        rounds: As in :func:`interleaved`.
+        rounds: As in :func:`time_in_turn`.
         device: As there.
 
     Returns:
@@ -154,14 +154,14 @@ def columns(runs: Mapping[str, Mapping[str, Run]], rounds: int, device: torch.de
     """
     rows: dict[str, records.Row] = {name: {"status": "ok"} for candidates in runs.values() for name in candidates}
     for kind, candidates in runs.items():
-        seconds = interleaved(candidates, rounds, device)
+        seconds = time_in_turn(candidates, rounds, device)
         for name in candidates:
             rows[name] |= summary(kind, seconds[name]) if name in seconds else {"status": OUT_OF_MEMORY}
     return rows
 
 
 def refusal(needed: int, device: torch.device) -> str | None:
-    """Why not to run what needs so many bytes, or None if they are there."""
+    """Say why not to run what needs so many bytes, or None if they are there."""
     available = available_bytes(device)
     if available is None or needed <= available:
         return None
@@ -169,7 +169,7 @@ def refusal(needed: int, device: torch.device) -> str | None:
 
 
 def _resident(field: str) -> int:
-    """Bytes of ``VmRSS`` or of its peak ``VmHWM`` of this process."""
+    """Read the bytes of ``VmRSS`` or of its peak ``VmHWM`` of this process."""
     lines = (_PROC / "status").read_text(encoding="utf-8").splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
@@ -225,7 +225,7 @@ def _peak_cuda(prepare: Prepare, arguments: Sequence[Any], device: torch.device)
 
 
 def peak_extra_mib(prepare: Prepare, arguments: Sequence[Any], device: torch.device) -> float | None:
-    """Memory at the peak of a run beyond what was there before it: what it makes, keeps and gives back.
+    """Measure the memory at the peak of a run beyond what was there before it: what it makes, keeps and gives back.
 
     On a CPU it is the resident set of a fresh process whose inputs exist and which is warm; on a GPU, PyTorch's
     allocations.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from acda.models import AdResNet
 from benchmarks import records
 from benchmarks.studies import study
-from benchmarks.studies.matching import CONVOLUTIONS, matched_width, parameters
+from benchmarks.studies.matching import CONVOLUTIONS, match_width, parameters
 
 CONFIGS = {"textures": ("configs/textures/ad_resnet.yaml", 4), "digits": ("configs/digits/ad_resnet.yaml", 10)}
 NETWORK = "--model.init_args.network.init_args"
@@ -20,7 +20,7 @@ ACDA_WIDTH = 16
 
 
 def network(name: str, width: int, num_classes: int) -> AdResNet:
-    """The network whose third stage has this width, with a convolution of this name."""
+    """Make the network whose third stage has this width, with a convolution of this name."""
     return AdResNet(
         num_classes,
         1,
@@ -33,7 +33,7 @@ def network(name: str, width: int, num_classes: int) -> AdResNet:
 
 
 def candidate(data: str, name: str) -> study.Candidate:
-    """The network with a convolution, as wide as it has as many parameters as with ACDA.
+    """Describe the network with a convolution, as wide as it has as many parameters as with ACDA.
 
     Args:
         data: Key of ``CONFIGS``.
@@ -41,7 +41,7 @@ def candidate(data: str, name: str) -> study.Candidate:
     """
     config, classes = CONFIGS[data]
     aim = parameters(lambda: network("ACDA", ACDA_WIDTH, classes))
-    width = matched_width(lambda width: network(name, width, classes), aim, WIDTHS)
+    width = match_width(lambda width: network(name, width, classes), aim, WIDTHS)
     count = parameters(lambda: network(name, width, classes))
     facts: records.Row = {"data": data, "convolution": name, "width": width, "parameters": count}
     widths = f"{NETWORK}.widths=[8,16,{width},{2 * width}]"

@@ -22,7 +22,7 @@ from acda.analysis import capture_scale_magnitudes
 from acda.models import AdResNet, CrowdCounter, load_weights
 from benchmarks import records
 from benchmarks.studies import study
-from benchmarks.studies.matching import CONVOLUTIONS, matched_width, parameters
+from benchmarks.studies.matching import CONVOLUTIONS, match_width, parameters
 from datamodules import SyntheticCrowdDataModule
 from lit_modules.runs import find_best_checkpoint
 
@@ -39,7 +39,7 @@ _BACKBONE = "--model.init_args.network.init_args.backbone.init_args"
 
 
 def network(name: str, width: int) -> CrowdCounter:
-    """The counter of the YAML files whose third stage has this width, with a convolution of this name."""
+    """Make the counter of the YAML files whose third stage has this width, with a convolution of this name."""
     backbone = AdResNet(
         None,
         conv=CONVOLUTIONS[name].conv,
@@ -52,19 +52,19 @@ def network(name: str, width: int) -> CrowdCounter:
 
 
 def candidate(name: str) -> study.Candidate:
-    """The counter with a convolution, as wide as it has as many parameters as with ACDA.
+    """Describe the counter with a convolution, as wide as it has as many parameters as with ACDA.
 
     Args:
         name: Key of ``CONFIGS``.
     """
     aim = parameters(lambda: network("ACDA", ACDA_WIDTH))
-    width = matched_width(lambda width: network(name, width), aim, WIDTHS)
+    width = match_width(lambda width: network(name, width), aim, WIDTHS)
     facts: records.Row = {"convolution": name, "width": width, "parameters": parameters(lambda: network(name, width))}
     return study.Candidate(CONFIGS[name], facts, METRICS, [f"{_BACKBONE}.widths=[16,32,{width},{2 * width}]"])
 
 
-def scale_and_size(counter: CrowdCounter, data: SyntheticCrowdDataModule) -> records.Row:
-    """How much the largest filters are used where heads are large.
+def correlate_scale_and_size(counter: CrowdCounter, data: SyntheticCrowdDataModule) -> records.Row:
+    """Correlate how much the largest filters are used with the size of heads.
 
     Args:
         counter: The network.
@@ -95,23 +95,23 @@ def scale_and_size(counter: CrowdCounter, data: SyntheticCrowdDataModule) -> rec
 
 
 def _at(values: Tensor, points: Tensor, size: Sequence[int]) -> list[float]:
-    """A map's values where points of the image lie."""
+    """Read a map's values where points of the image lie."""
     height, width = (-(-side // cells) for side, cells in zip(size, values.shape, strict=True))
     found: list[float] = values[(points[:, 1] / height).long(), (points[:, 0] / width).long()].tolist()
     return found
 
 
 def figure_7(tried: study.Candidate, run: Path) -> records.Row:
-    """Columns with the correlations in a trained network, and in one that is untrained; none without ACDA."""
+    """Measure columns with the correlations in a trained network, and in one that is untrained; none without ACDA."""
     if tried.facts["convolution"] != "ACDA":
         return {}
     config = yaml.safe_load((run / "config_fit.yaml").read_text())
     data = SyntheticCrowdDataModule(**config["data"]["init_args"])
     torch.manual_seed(config["seed_everything"])
     counter = network("ACDA", ACDA_WIDTH)
-    untrained = scale_and_size(counter, data)
+    untrained = correlate_scale_and_size(counter, data)
     load_weights(counter, find_best_checkpoint(run))
-    trained = scale_and_size(counter, data)
+    trained = correlate_scale_and_size(counter, data)
     return {
         f"{name}, {state}": row[name] for state, row in (("trained", trained), ("untrained", untrained)) for name in row
     }

@@ -26,7 +26,7 @@ class Convolution(NamedTuple):
         return partial(getattr(acda if self.path.startswith("acda.") else nn, name), **self.arguments)
 
     def options(self, network: str) -> list[str]:
-        """Arguments of the command line that choose it.
+        """List the arguments of the command line that choose it.
 
         Args:
             network: Key of the network's arguments, such as ``--model.init_args.network.init_args``.
@@ -48,13 +48,13 @@ CONVOLUTIONS = {
 
 
 def parameters(make: Callable[[], nn.Module]) -> int:
-    """Parameters of a network, which is not given memory."""
+    """Count the parameters of a network, which is not given memory."""
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in make().parameters())
 
 
-def matched_width(make: Callable[[int], nn.Module], aim: int, widths: Iterable[int]) -> int:
-    """The width by which a network has most nearly as many parameters as it should.
+def match_width(make: Callable[[int], nn.Module], aim: int, widths: Iterable[int]) -> int:
+    """Choose the width by which a network has most nearly as many parameters as it should.
 
     Args:
         make: Makes the network from its width.
@@ -65,7 +65,7 @@ def matched_width(make: Callable[[int], nn.Module], aim: int, widths: Iterable[i
 
 
 def network_in(config: str) -> nn.Module:
-    """The network of an experiment.
+    """Make the network of an experiment.
 
     Args:
         config: The experiment's YAML file, relative to the repository.

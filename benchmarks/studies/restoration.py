@@ -19,7 +19,7 @@ NETWORKS = {"ACDA": "acda", "convolution": "conv2d", "KPN": "kpn"}
 
 
 def candidate(task: str, name: str) -> study.Candidate:
-    """The experiment of a task with a network.
+    """Describe the experiment of a task with a network.
 
     Args:
         task: Key of ``TASKS``.

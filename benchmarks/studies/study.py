@@ -38,7 +38,7 @@ Finish = Callable[[Candidate, Path], records.Row]
 
 
 def parser(module: str, description: str | None) -> argparse.ArgumentParser:
-    """Options that every study has.
+    """Make a parser of the options that every study has.
 
     Args:
         module: Name of the script within ``benchmarks``.
@@ -96,7 +96,7 @@ def run(
             folder = (options.keep or Path(scratch)) / f"{number}_{seed}"
             found, seconds = _fit_and_test(candidate, seed, folder, further, running)
             row = {**candidate.facts, "seed": seed} | {metric: float(found[metric]) for metric in candidate.metrics}
-            row |= finish(candidate, newest_run(folder)) if finish is not None else {}
+            row |= finish(candidate, find_newest_run(folder)) if finish is not None else {}
             return row | {"fit_seconds": seconds}
 
         waiting = [pool.submit(one, number, seed) for seed in range(options.seeds) for number in range(len(candidates))]
@@ -124,8 +124,8 @@ def run(
     return rows
 
 
-def newest_run(folder: Path) -> Path:
-    """The newest run folder in an experiment's folder."""
+def find_newest_run(folder: Path) -> Path:
+    """Find the newest run folder in an experiment's folder."""
     return max(folder.glob("version_*"), key=lambda path: path.stat().st_mtime)
 
 
@@ -157,7 +157,7 @@ def _fit_and_test(
 
 
 def _metrics(folder: Path) -> dict[str, str]:
-    with (newest_run(folder) / "test" / "metrics.csv").open(newline="") as file:
+    with (find_newest_run(folder) / "test" / "metrics.csv").open(newline="") as file:
         return list(csv.DictReader(file))[-1]
 
 

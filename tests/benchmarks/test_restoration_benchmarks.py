@@ -56,4 +56,4 @@ def test_tiles_of_the_benchmark_give_the_whole() -> None:
     network = Restorer(inner_width=8, depth=1).eval()
     network.tail[-1].weight.data.normal_()
     image = torch.rand(1, 3, 64, 96)
-    torch.testing.assert_close(large_images.restored(image, network, 32), large_images.restored(image, network, 0))
+    torch.testing.assert_close(large_images.restore(image, network, 32), large_images.restore(image, network, 0))

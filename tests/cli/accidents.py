@@ -159,7 +159,7 @@ class LimitFiles(Accident):
 
 
 def accident(kind: str, /, **arguments: object) -> str:
-    """The command line's argument for an accident of this module."""
+    """Write the command line's argument for an accident of this module."""
     return f"--trainer.callbacks+={{class_path: tests.cli.accidents.{kind}, init_args: {arguments}}}"
 
 

@@ -51,7 +51,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An experiment's folder with one finished run in it."""
+    """Make an experiment's folder with one finished run in it."""
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SLURM_JOB_ID", raising=False)
@@ -63,14 +63,14 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def trained(finished_run: Path) -> Path:
-    """A run folder, ``runs/toy/version_0``, trained for three epochs; the second is the best."""
+    """Give a run folder, ``runs/toy/version_0``, trained for three epochs; the second is the best."""
     shutil.copytree(finished_run, "runs/toy")
     return Path("runs/toy/version_0")
 
 
 @pytest.fixture
 def refuse(capfd: pytest.CaptureFixture[str]) -> Refuse:
-    """Runs a command that must fail as users are told things: short, exit code 2. Gives the lines."""
+    """Run a command that must fail as users are told things: short, exit code 2. Give the lines."""
 
     def call(*args: object, code: int = 2) -> list[str]:
         capfd.readouterr()

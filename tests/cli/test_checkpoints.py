@@ -14,13 +14,13 @@ from tests.cli.toy import Note
 
 
 def results(folder: Path) -> dict[str, float]:
-    """What a test wrote into its folder."""
+    """Read what a test wrote into its folder."""
     with (folder / "metrics.csv").open() as file:
         return {key: float(value) for key, value in next(csv.DictReader(file)).items() if value}
 
 
 def experiment(name: str, **net: object) -> str:
-    """Writes the experiment with another network."""
+    """Write the experiment with another network."""
     config = yaml.safe_load(EXPERIMENT)
     config["model"]["init_args"]["net"] = net
     Path(name).write_text(yaml.safe_dump(config))

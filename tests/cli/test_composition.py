@@ -13,7 +13,7 @@ NOTE = "{class_path: tests.cli.toy.Note, init_args: {text: %s}}"
 
 
 def merged(capsys: pytest.CaptureFixture[str], *args: object) -> dict:
-    """The configuration that a command would use."""
+    """Read the configuration that a command would use."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
         run(*args, "--print_config")

@@ -72,7 +72,7 @@ def data_arguments(name: str, workers: int) -> list[str]:
 
 
 def error_of(ended: subprocess.CompletedProcess[str]) -> str:
-    """The one line that says what is wrong."""
+    """Find the one line that says what is wrong."""
     assert ended.returncode == 1, ended.stderr
     assert "Traceback" not in ended.stderr
     (line,) = (line for line in ended.stderr.splitlines() if line.startswith("error: "))
@@ -80,7 +80,7 @@ def error_of(ended: subprocess.CompletedProcess[str]) -> str:
 
 
 def assert_says(line: str, files: str, fate: str) -> None:
-    """That one of the files is lost, and how."""
+    """Assert that a line says that one of the files is lost, and how."""
     named = re.match(r"error: '(.+?)' cannot be read", line)
     assert named, line
     assert Path(named[1]).match(files)

@@ -26,7 +26,7 @@ CONFIG = CONFIGS / "digits" / "lenet_acda.yaml"
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder of LeNet + ACDA, after a few steps of training."""
+    """Make a run folder of LeNet + ACDA, after a few steps of training."""
     folder = tmp_path_factory.mktemp("digits")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SLURM_JOB_ID", raising=False)

@@ -15,7 +15,7 @@ from tests.cli.conftest import run
 
 
 def raised_from(error: Exception, cause: Exception | None = None, context: Exception | None = None) -> Exception:
-    """An error as it is when it was raised from another one, or while another was handled."""
+    """Make an error as it is when it was raised from another one, or while another was handled."""
     try:
         if cause is not None:
             raise error from cause

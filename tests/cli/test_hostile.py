@@ -40,7 +40,7 @@ class TouchTensor(torch.Tensor):
 
 
 def tar_of(content: object) -> bytes:
-    """The format of PyTorch before 0.1.10: a tar of pickles."""
+    """Write the format of PyTorch before 0.1.10: a tar of pickles."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as tar:
         for name in ("sys_info", "pickle", "tensors", "storages"):
@@ -108,7 +108,7 @@ LAMBDA = "lightning.pytorch.callbacks.LambdaCallback"
 
 
 def with_config(path: Path, text: str) -> str:
-    """Gives a copy of a checkpoint another configuration."""
+    """Give a copy of a checkpoint another configuration."""
     torch.save({**torch.load(path, weights_only=True), "config": text}, "stranger.ckpt")
     return "stranger.ckpt"
 

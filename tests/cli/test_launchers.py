@@ -15,7 +15,7 @@ from tests.cli.programs import CONFIGS, in_two_processes, program, torchrun
 
 
 def comment(preset: str) -> str:
-    """What a preset's file says."""
+    """Read what a preset's file says."""
     lines = (CONFIGS / "trainer" / f"{preset}.yaml").read_text().splitlines()
     return "\n".join(line.removeprefix("#") for line in lines if line.startswith("#"))
 
@@ -62,7 +62,7 @@ def test_the_ddp_preset_runs_on_the_cpu_as_it_says() -> None:
 
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The environment of the one task of a SLURM job, and a ``scontrol`` that notes what it is asked to do."""
+    """Set the environment of the one task of a SLURM job, and a ``scontrol`` that notes what it is asked to do."""
     names = {"SLURM_JOB_ID": "1234", "SLURM_JOB_NAME": "acda", "SLURM_JOB_NODELIST": "localhost"}
     numbers = {"NTASKS": 1, "NTASKS_PER_NODE": 1, "NNODES": 1, "PROCID": 0, "LOCALID": 0, "NODEID": 0}
     for name, value in (names | {f"SLURM_{name}": str(value) for name, value in numbers.items()}).items():

@@ -27,7 +27,7 @@ def network() -> LeNet:
 
 
 def named(line: str) -> nn.Module:
-    """The module that a message names as the first place."""
+    """Find the module that a message names as the first place."""
     found = re.match(r"first place: network\.(\S+) \((\w+)\): its ", line)
     assert found is not None, line
     module = network().get_submodule(found[1])

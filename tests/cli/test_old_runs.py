@@ -24,7 +24,7 @@ METRICS = {"test/loss": 2.031117816581797, "test/top1_error": 53.43228530883789,
 
 @pytest.fixture
 def old_run() -> Path:
-    """A run of ACDA on digits, in which all that could be named by its module was."""
+    """Copy a run of ACDA on digits, in which all that could be named by its module was."""
     shutil.copytree(OLD / "version_0", "runs/version_0")
     return Path("runs/version_0")
 

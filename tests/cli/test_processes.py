@@ -155,7 +155,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    """What a command wrote of images, by the name of the file."""
+    """Read what a command wrote of images, by the name of the file."""
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     others = ("config_", "events.out.", "hparams.yaml", "metrics.csv", "pictures/")
     return {name: path.read_bytes() for name, path in files.items() if not name.startswith(others)}

@@ -19,7 +19,7 @@ SIZE = (9, 8)
 
 
 def made(layer: type[nn.Module], *arguments: Any, **options: Any) -> Any:
-    """A layer in float64, with noise on all parameters, so that what is drawn as 0 or 1 counts too."""
+    """Make a layer in float64, with noise on all parameters, so that what is drawn as 0 or 1 counts too."""
     instance = layer(*arguments, dtype=torch.float64, **options)
     with torch.no_grad():
         for parameter in instance.parameters():

@@ -20,7 +20,7 @@ SCALE = 100.0
 def density_of(
     points: Sequence[tuple[float, float]], height: int, width: int, sigma: float = 4, side: int = 15
 ) -> npt.NDArray[np.float64]:
-    """A Gaussian around the nearest pixel of each head, its part within the image of sum 1: pixel by pixel."""
+    """Draw a Gaussian around the nearest pixel of each head, its part within the image of sum 1: pixel by pixel."""
     density = np.zeros((height, width))
     for x, y in points:
         kernel = np.zeros((height, width))
@@ -33,7 +33,7 @@ def density_of(
 
 
 def in_cells(density: npt.NDArray[np.float64], side: int = CELL) -> npt.NDArray[np.float64]:
-    """Sums over square cells; the last ones are smaller where they do not fit."""
+    """Sum over square cells; the last ones are smaller where they do not fit."""
     rows, columns = range(0, density.shape[0], side), range(0, density.shape[1], side)
     return np.array([[density[i : i + side, j : j + side].sum() for j in columns] for i in rows])
 
@@ -45,7 +45,7 @@ def crowd(
     name: str = "crowd",
     predicted: npt.NDArray[np.float64] | None = None,
 ) -> CrowdBatch:
-    """An image in whose first channel stands what :class:`Seen` takes for the density; default: the annotated one."""
+    """Make an image whose first channel is what :class:`Seen` takes for the density; default: the annotated one."""
     density = torch.from_numpy(density_of(points, height, width)).float()[None, None]
     image = torch.zeros(1, 3, height, width)
     image[0, 0] = density if predicted is None else torch.from_numpy(predicted)

@@ -43,13 +43,13 @@ def codes(page: Path) -> list[Code]:
 
 
 def lines(block: str) -> list[str]:
-    """Lines of a block of commands, continued ones joined, without comments."""
+    """List lines of a block of commands, continued ones joined, without comments."""
     joined = block.replace("\\\n", " ").splitlines()
     return [line for line in joined if line.strip() and not line.startswith("#")]
 
 
 def commands(code: Code) -> list[list[str]]:
-    """The commands of a block for the shell, or of code within a text, as words."""
+    """List the commands of a block for the shell, or of code within a text, as words."""
     if code.language == "sh":
         found = []
         for line in lines(code.text):
@@ -70,7 +70,7 @@ def options(code: Code) -> list[str]:
 
 
 def expand(text: str) -> list[str]:
-    """What a text with braces stands for: ``a{b,c}`` for ``ab`` and ``ac``."""
+    """List what a text with braces stands for: ``a{b,c}`` for ``ab`` and ``ac``."""
     parts = [part.split(",") if part.startswith("{") else [part] for part in re.split(r"(\{[^}]*\})", text)]
     return ["".join(choice).replace("{", "").replace("}", "") for choice in product(*parts)]
 
@@ -82,6 +82,6 @@ def links(page: Path) -> list[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """What the headings of a page are called in links, by GitHub's rule."""
+    """List what the headings of a page are called in links, by GitHub's rule."""
     headings = re.findall(r"^#+ (.+)$", BLOCK.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

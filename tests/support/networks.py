@@ -35,7 +35,7 @@ def assert_takes_any_size(network: nn.Module, in_channels: int, out_channels: in
 
 @torch.no_grad()
 def assert_pads_with_the_border(network: nn.Module, channels: int, multiple: int) -> None:
-    """An image gives what it gives with its last rows and columns repeated up to a multiple, but for those."""
+    """Assert that an image gives the same with its last rows and columns repeated up to a multiple, but for those."""
     network = randomised(network)
     for height, width in SIZES:
         image = torch.rand(1, channels, height, width, dtype=torch.float64)
@@ -46,7 +46,7 @@ def assert_pads_with_the_border(network: nn.Module, channels: int, multiple: int
 
 @torch.no_grad()
 def assert_moves_with_the_image(network: nn.Module, channels: int, stride: int, halo: int) -> None:
-    """A part that begins at a multiple of the total stride gives, away from its edges, what the whole image gives.
+    """Assert that a part beginning at a multiple of the total stride gives, off its edges, what the whole image gives.
 
     Unless the stride is 1, it does not where it begins one pixel earlier.
     """

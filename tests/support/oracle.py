@@ -67,7 +67,7 @@ def apply_filters(x: Tensor, filters: Tensor, geometry: Geometry, padding_mode: 
 def adaptive_conv2d(
     x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
 ) -> Tensor:
-    """The operator by its definition."""
+    """Apply the operator by its definition."""
     y = apply_filters(x, compose_filters(coefficients, bases, weight), geometry)
     return y if bias is None else y + bias.double().view(-1, 1, 1)
 

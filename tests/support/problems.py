@@ -31,7 +31,7 @@ class Arguments(NamedTuple):
         return Geometry(self.stride, self.padding, self.dilation)
 
     def requiring_grad(self) -> "Arguments":
-        """The same with fresh leaves."""
+        """Make the same with fresh leaves."""
         return Arguments(*(t.detach().clone().requires_grad_() for t in self.tensors), *self[5:])
 
 
@@ -49,7 +49,7 @@ def random_problem(
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
 ) -> Arguments:
-    """Normal numbers, coefficients in (−1, 1); any bases, so that nothing hangs on the Fourier–Bessel ones."""
+    """Draw normal numbers, coefficients in (−1, 1); any bases, so that nothing hangs on the Fourier–Bessel ones."""
     geometry = geometry or Geometry(padding=kernel_size // 2)
     g = torch.Generator().manual_seed(seed)
     x = torch.randn(images, in_channels, *size, generator=g)

@@ -15,7 +15,7 @@ from benchmarks.pictures import method as method_picture
 from benchmarks.pictures import photographs
 from benchmarks.pictures.canvas import Canvas, signed
 from benchmarks.pictures.crowd import crowd, draw
-from benchmarks.pictures.method import acda_layer, filters_at, method, plain_layer, trained_denoiser
+from benchmarks.pictures.method import acda_layer, filters_at, method, plain_layer, train_denoiser
 from benchmarks.pictures.photographs import restoration, scales
 from benchmarks.pictures.toy import toy
 from datamodules.batches import CrowdBatch
@@ -95,7 +95,7 @@ def test_filters_in_the_picture_are_those_of_the_layer(drawn: Drawn) -> None:
     with torch.no_grad():
         everywhere, bases = layer.filters(x)[0, 0, 0], layer.bases
     filters = [everywhere[..., row, column] for row, column in pixels]
-    plain = trained_denoiser(plain_layer, 2).layer.weight[0, 0]
+    plain = train_denoiser(plain_layer, 2).layer.weight[0, 0]
     top = max(float(values.detach().abs().max()) for values in (*filters, plain))
     assert len(filters) >= 3
     assert all(drawn.holds(signed(values, top)) for values in (*filters, plain))
@@ -115,7 +115,7 @@ def test_filter_at_a_pixel_is_made_of_its_atoms_and_they_of_its_coefficients() -
 
 
 def test_trained_layers_repeat() -> None:
-    first, second = (trained_denoiser(acda_layer, 2).state_dict() for _ in range(2))
+    first, second = (train_denoiser(acda_layer, 2).state_dict() for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 

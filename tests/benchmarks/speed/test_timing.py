@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 def test_candidates_run_in_turn() -> None:
     ran: list[str] = []
-    seconds = timing.interleaved({name: lambda name=name: ran.append(name) for name in "abc"}, 4, CPU)
+    seconds = timing.time_in_turn({name: lambda name=name: ran.append(name) for name in "abc"}, 4, CPU)
     assert "".join(ran) == "abc" + "abc" + "bca" + "cab" + "abc"
     assert all(len(values) == 4 and min(values) >= 0 for values in seconds.values())
 
@@ -22,7 +22,7 @@ def test_candidate_that_runs_out_of_memory_is_left_out(capsys: pytest.CaptureFix
         torch.empty(2**60, dtype=torch.int8)
 
     runs = {"large": too_large, "small": lambda: None}
-    rows = timing.columns({"forward": runs}, 2, CPU)
+    rows = timing.time_kinds({"forward": runs}, 2, CPU)
     assert rows["large"] == {"status": timing.OUT_OF_MEMORY}
     assert rows["small"]["status"] == "ok" and set(rows["small"]) == {"status", "forward_ms", "forward_iqr_ms"}
     assert "large ran out of memory" in capsys.readouterr().err
@@ -33,7 +33,7 @@ def test_other_errors_are_not_hidden() -> None:
         raise RuntimeError("broken")
 
     with pytest.raises(RuntimeError, match="broken"):
-        timing.interleaved({"broken": broken}, 1, CPU)
+        timing.time_in_turn({"broken": broken}, 1, CPU)
 
 
 def test_summary_is_robust() -> None:

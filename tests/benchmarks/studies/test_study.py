@@ -8,7 +8,7 @@ from torch import nn
 from acda.models import AdResNet
 from benchmarks.studies import compare, study
 from benchmarks.studies.convolutions import ACDA_WIDTH, candidate, network
-from benchmarks.studies.matching import CONVOLUTIONS, matched_width, parameters
+from benchmarks.studies.matching import CONVOLUTIONS, match_width, parameters
 
 # Stands for cli.py: its error is the seed's square plus what --offset says, and it fails where told to.
 PROGRAM = """
@@ -86,8 +86,8 @@ def test_a_study_that_was_interrupted_repeats_no_finished_run(tmp_path: Path) ->
 
 
 def test_width_is_that_of_the_nearest_number_of_parameters() -> None:
-    assert matched_width(lambda width: nn.Linear(width, 10, bias=False), 74, range(1, 100)) == 7
-    assert matched_width(lambda width: nn.Linear(width, 10, bias=False), 5000, range(1, 100)) == 99
+    assert match_width(lambda width: nn.Linear(width, 10, bias=False), 74, range(1, 100)) == 7
+    assert match_width(lambda width: nn.Linear(width, 10, bias=False), 5000, range(1, 100)) == 99
 
 
 @pytest.mark.parametrize("name", [name for name in CONVOLUTIONS if name != "DFN"])
