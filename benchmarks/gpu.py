@@ -47,8 +47,8 @@ def parts(folder: Path) -> dict[str, Part]:
 
     return {
         "tests": Part(
-            ("pytest", "-q", "tests/acda/ops/test_gpu_backend.py", "tests/acda/ops/test_gpu_compile.py"), 150
-        ),
+            ("pytest", "-q", "-m", "", "tests/acda/ops/test_gpu_backend.py", "tests/acda/ops/test_gpu_compile.py"), 150
+        ),  # -m "": slow ones too
         "operator": measured("operator", 150),
         "layer": measured("layer", 60),
         "network": measured("network", 90, "--network", "ad_resnet_s", *_TRAINING),
