@@ -54,6 +54,7 @@ def test_the_adaptive_convolution_by_its_definition(geometry: Geometry, groups: 
     torch.testing.assert_close(y, truth, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 20, 24), (3, 27, 21)])
 def test_a_program_without_operators_of_ours(
     every_layer: nn.Module, program: ExportedProgram, size: tuple[int, int, int]
@@ -66,6 +67,7 @@ def test_a_program_without_operators_of_ours(
         assert error_ratio(program.module()(x), every_layer(x)) < 1e-5
 
 
+@pytest.mark.slow
 def test_onnx_at_any_size(every_layer: nn.Module, program: ExportedProgram, tmp_path: Path) -> None:
     torch.onnx.export(program, f=tmp_path / "layers.onnx", input_names=["x"], verbose=False, external_data=False)
     session = onnxruntime.InferenceSession(tmp_path / "layers.onnx", providers=["CPUExecutionProvider"])

@@ -45,6 +45,7 @@ print(counter.get_total_flops())
 MACS = 25 * (2 * 3 * 9 + 2 * 2 * 9 + 4 * 2 * 2)  # of 25 pixels: atoms, atom convolution, coefficient convolution
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "imports",
     [
@@ -61,6 +62,7 @@ def test_flops_are_counted_whichever_comes_first(imports: str) -> None:
     assert printed(f"import torch\n{imports}\n{COUNT}") == str(2 * MACS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("imports", ["import acda\nimport torch._dynamo", "import torch._dynamo\nimport acda"])
 def test_a_layer_compiles_as_one_graph_whichever_comes_first(imports: str) -> None:
     code = f"""

@@ -92,16 +92,20 @@ def counter() -> nn.Module:
     return CrowdCounter(AdResNet(None, conv=nn.Conv2d, **TINY, small_images=True), 4, (4, 4, 4), "softplus")
 
 
+def restorer() -> nn.Module:
+    return Restorer(conv=nn.Conv2d, width=1, inner_width=4, depth=1)
+
+
 def variational() -> nn.Module:
     return models.VariationalDenoiser(models.DNet(widths=(4, 4)), models.SNet(width=4, depth=2))
 
 
 @pytest.mark.parametrize("format", ["torch_export", "onnx"])
 @pytest.mark.parametrize("make", [
-    pytest.param(partial(AdResNet, 5, **TINY), id="AdResNet"),
+    pytest.param(partial(AdResNet, 5, **TINY), id="AdResNet", marks=pytest.mark.slow),
     pytest.param(comparators, marks=pytest.mark.slow),
     pytest.param(counter, marks=pytest.mark.slow),
-    pytest.param(partial(Restorer, conv=nn.Conv2d, width=1, inner_width=4, depth=1), id="Restorer"),
+    pytest.param(restorer, marks=pytest.mark.slow),
     pytest.param(partial(models.LPKPN, 1, width=16, depth=1), id="LPKPN", marks=pytest.mark.slow),
     pytest.param(partial(models.VDSR, width=2, depth=3), id="VDSR"),
     pytest.param(partial(models.SRResNet, width=2, depth=1), id="SRResNet"),

@@ -171,7 +171,7 @@ def test_channels_last(layer_class: type[nn.Module], stride: int) -> None:
 
 
 @every_comparator
-@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("autocast", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_compiled_equals_eager(layer_class: type[nn.Module], autocast: bool) -> None:
     layer = noisy(layer_class(3, 4, 3, 2, 1))
     compiled = torch.compile(copy.deepcopy(layer), fullgraph=True, backend="aot_eager")

@@ -89,6 +89,7 @@ def test_narrow_types_are_widened_for_the_operator(dtype: torch.dtype) -> None:
     assert error_ratio(y, expected) < 0.1
 
 
+@pytest.mark.slow
 def test_unpickled_where_torchvision_was_not_loaded(tmp_path: Path) -> None:
     """Its cost is known there too."""
     (tmp_path / "layer.pkl").write_bytes(pickle.dumps(DeformConv2d(2, 3, 3)))

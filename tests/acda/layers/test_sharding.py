@@ -86,6 +86,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_two_processes_with_half_the_parameters_each_make_the_step_of_one(name: str, folder: Path) -> None:
     """Each with images of its own: gradients are the mean over both."""

@@ -54,7 +54,10 @@ def random_arguments(rng: Random) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("seed", range(30))
+SEEDS = [seed if seed < 6 else pytest.param(seed, marks=pytest.mark.slow) for seed in range(30)]
+
+
+@pytest.mark.parametrize("seed", SEEDS)  # each number of atoms has loops of its own to compile
 def test_random_arguments_with_poisoned_memory(seed: int, backend: str, poisoned_memory: None) -> None:
     """Any stride, padding, dilation, groups and numbers of channels and atoms; fresh memory is full of NaN."""
     problem = random_problem(**random_arguments(Random(seed)))
@@ -203,6 +206,7 @@ def _run_in_a_new_process(**environment: str) -> subprocess.CompletedProcess[str
     )
 
 
+@pytest.mark.slow
 def test_compiled_loops_are_kept_on_disk(tmp_path: Path) -> None:
     hits = []
     for _ in range(2):
@@ -226,6 +230,7 @@ def fresh_loops() -> Iterator[None]:
         loop.cache_clear()
 
 
+@pytest.mark.slow
 def test_runs_where_nothing_can_be_kept(fresh_loops: None, monkeypatch: pytest.MonkeyPatch) -> None:
     from acda.ops.cpu import compiling
 
@@ -242,6 +247,7 @@ def test_runs_where_nothing_can_be_kept(fresh_loops: None, monkeypatch: pytest.M
         torch.testing.assert_close(got, want)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", [{"avx2": True}, {"neon": True}, {}])
 def test_tiles_for_other_processors(
     features: dict[str, bool], backend: str, fresh_loops: None, monkeypatch: pytest.MonkeyPatch

@@ -150,6 +150,7 @@ def test_kernels_touch_only_their_tensors_and_write_each_element_once(
     assert tensors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pixels", [1, 3, 8, 25])
 @pytest.mark.parametrize(
     "geometry",

@@ -12,6 +12,7 @@ ARGUMENTS = ["--images", "6", "--batch", "4", "--rounds", "2"]
 LOADERS = ["torchvision", "8-bit", "normalised"]
 
 
+@pytest.mark.slow
 def test_rows_and_ratios(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "rows.csv"
     threads = torch.get_num_threads()

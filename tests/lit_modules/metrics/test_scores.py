@@ -44,6 +44,7 @@ def mean_of_shares(rank: int, rendezvous: str, results: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_means_do_not_depend_on_how_processes_share_the_images(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(mean_of_shares, (f"file://{tmp_path}/meet", str(tmp_path)), nprocs=2)
     samples = [sample for image in scored() for sample in image]
