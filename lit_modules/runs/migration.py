@@ -6,9 +6,10 @@ module, or an argument that gets another name, adds a line to a table here.
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info
 
 MOVED = {
     **{f"datamodules.{module}": "datamodules" for module in (
@@ -70,8 +71,9 @@ def _rename(class_path: object, arguments: dict[Any, Any]) -> dict[Any, Any]:
     return renamed
 
 
+@cache  # a file is read more than once
 def _tell(old: str, new: str) -> None:
-    rank_zero_warn(f"{old} in a configuration is now {new}")
+    rank_zero_info(f"{old} in a configuration is now {new}")
 
 
 def add_clip_bounds(config: dict[str, Any], checkpoint: Mapping[str, Any]) -> None:

@@ -22,6 +22,11 @@ OLD = Path(__file__).parent / "old_run"
 METRICS = {"test/loss": 2.031117816581797, "test/top1_error": 53.43228530883789, "test/top5_error": 6.679034233093262}
 
 
+@pytest.fixture(autouse=True)
+def _untold() -> None:
+    migration._tell.cache_clear()
+
+
 @pytest.fixture
 def old_run() -> Path:
     """Copy a run of ACDA on digits, in which all that could be named by its module was."""
@@ -86,11 +91,11 @@ def test_the_rest_stays(config: Any) -> None:
 
 
 @pytest.mark.parametrize("class_path", ["lit_modules.counting.CountingTask", "lit_modules.CountingTask", None])
-def test_flips_in_counting_have_another_name(class_path: str | None) -> None:
+def test_flips_in_counting_have_another_name(class_path: str | None, caplog: pytest.LogCaptureFixture) -> None:
     """Also where one file names the class and another one its arguments."""
     named = {} if class_path is None else {"class_path": class_path}
-    with pytest.warns(UserWarning, match="test_time_flip in a configuration is now self_ensemble"):
-        new = migrate({"model": {**named, "init_args": {"test_time_flip": True, "tile": 32}}})
+    new = migrate({"model": {**named, "init_args": {"test_time_flip": True, "tile": 32}}})
+    assert "test_time_flip in a configuration is now self_ensemble" in caplog.messages
     assert new["model"]["init_args"] == {"self_ensemble": True, "tile": 32}
 
 
@@ -99,12 +104,14 @@ def test_both_names_at_once_are_left_for_the_parser_to_refuse() -> None:
     assert migrate(config) == config
 
 
-def test_an_earlier_name_of_an_argument_works(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_earlier_name_of_an_argument_works(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setitem(RENAMED, "Net", {"breadth": "width"})
     old = EXPERIMENT.replace("width: 3", "breadth: 4")
     Path("old.yaml").write_text(old)
-    with pytest.warns(UserWarning, match="breadth in a configuration is now width"):
-        run("fit", "--config", "old.yaml", "--trainer.max_epochs=1")
+    run("fit", "--config", "old.yaml", "--trainer.max_epochs=1")
+    assert caplog.messages.count("breadth in a configuration is now width") == 1
     path = trained / "checkpoints" / "last.ckpt"
     checkpoint = torch.load(path, weights_only=True)
     torch.save({**checkpoint, "config": checkpoint["config"].replace("width: 3", "breadth: 3")}, path)
