@@ -109,7 +109,7 @@ def variational() -> nn.Module:
     pytest.param(restorer, marks=pytest.mark.slow),
     pytest.param(partial(models.LPKPN, 1, width=16, depth=1), id="LPKPN", marks=pytest.mark.slow),
     pytest.param(partial(models.VDSR, width=2, depth=3), id="VDSR"),
-    pytest.param(partial(models.SRResNet, width=2, depth=1), id="SRResNet"),
+    pytest.param(partial(models.SRResNet, width=2, depth=1), id="SRResNet", marks=pytest.mark.slow),
     pytest.param(partial(models.DnCNN, width=2, depth=3), id="DnCNN"),
     pytest.param(variational, marks=pytest.mark.slow),
     pytest.param(partial(models.SingleLayer, ACDAConv2d), id="SingleLayer"),

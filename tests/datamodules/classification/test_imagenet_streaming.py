@@ -38,6 +38,7 @@ def test_missing_package_is_named(raw_imagenet_root: Path, tmp_path: Path, monke
     assert not (tmp_path / "chunks").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_workers", "splits"), [(0, ("train", "val", "test")), (2, ("train",))])
 def test_what_is_read_is_what_was_converted(
     chunks: Path, raw_imagenet_root: Path, num_workers: int, splits: tuple[str, ...]
@@ -59,6 +60,7 @@ def test_what_is_read_is_what_was_converted(
             assert collate(list(loader)).id != batch.id
 
 
+@pytest.mark.slow
 def test_converting_leaves_the_process_and_other_folders_as_they_are(
     imagenet_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,6 +80,7 @@ def test_converting_leaves_the_process_and_other_folders_as_they_are(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["imagenet"]
 
 
+@pytest.mark.slow
 def test_missing_data_is_named(tmp_path: Path, chunks: Path) -> None:
     with pytest.raises(
         DataError, match=r"^url='.*/absent' cannot be read \(.*\)\. Name the folder, .*--data.init_args"
