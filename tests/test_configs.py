@@ -102,6 +102,8 @@ def test_experiment_fits_tests_and_predicts(
     config = yaml.safe_load(path.read_text())
     arguments = ["--config", str(path), f"--trainer.default_root_dir={tmp_path}", "--trainer.accelerator=cpu"]
     arguments += data_arguments(config, data_dir, own_images)
+    if experiment == "crowd/ucf_qnrf_ad_resnet_s_conv2d.yaml":  # one of them by the rule that holds for all
+        arguments.append("--data.init_args.resize=short_512_2048")
     short = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.limit_val_batches=3"]
     cli.main(["fit", *arguments, *short, "--trainer.check_val_every_n_epoch=1"])
     cli.main(["test", *arguments, "--ckpt_path=best", "--trainer.limit_test_batches=3"])
@@ -207,8 +209,6 @@ def test_presets_run_with_an_experiment(preset: str, tmp_path: Path) -> None:
     if preset not in ("debug", "overfit"):
         arguments += ["--trainer.max_epochs=1", "--trainer.num_sanity_val_steps=0"]
         arguments += [f"--trainer.limit_{stage}_batches=2" for stage in ("train", "val", "test")]
-    if preset == "compile":  # what evaluates is compiled for the test
-        arguments += ["--trainer.limit_val_batches=0", "--checkpoint.monitor=null"]
     cli.main(["fit", *arguments])
     (run,) = tmp_path.glob("version_*")
     with (run / "metrics.csv").open() as file:
