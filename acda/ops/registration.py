@@ -8,7 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import peek_interpreter_stack
+from torch.autograd import forward_ad
 
+from acda.ops.derivatives import Call, Convolution
 from acda.ops.flops import register_flops
 from acda.ops.geometry import Geometry
 from acda.ops.problem import Gradients, Needs, Problem
@@ -34,7 +37,7 @@ def register(name: str, forward: Forward, backward: Backward) -> Forward:
         backward: Computes the gradients.
 
     Returns:
-        Like ``forward``, but it can be differentiated once.
+        Like ``forward``, with all derivatives; compiled it can be differentiated once, in reverse mode.
     """
 
     def call_forward(
@@ -84,10 +87,26 @@ def register(name: str, forward: Forward, backward: Backward) -> Forward:
 
     def operator(problem: Problem) -> Tensor:
         *tensors, geometry, groups = problem
-        y: Tensor = forward_op(*tensors, geometry.stride, geometry.padding, geometry.dilation, groups)
-        return y
+        call = Call(forward_op, backward_op, geometry, groups)
+        if _is_captured() and not _is_transformed():
+            y: Tensor = forward_op(*tensors, *call.arguments)
+            return y
+        return Convolution.apply(call, *tensors)  # type: ignore[no-any-return]
 
     return operator
+
+
+def _is_captured() -> bool:
+    """Tell whether a compiler looks on, which is to see the operator itself."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+
+
+def _is_transformed() -> bool:
+    """Tell whether forward mode or functorch is at work: of these the operator itself knows nothing.
+
+    What is compiled then has a graph break, and the function is run as it is.
+    """
+    return forward_ad._current_level >= 0 or peek_interpreter_stack() is not None
 
 
 def _fake_forward(x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, *_: Any) -> Tensor:
@@ -113,4 +132,4 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _refuse(ctx: Any, *grads: Tensor) -> None:
-    raise NotImplementedError("adaptive_conv2d can be differentiated once: its gradient has no gradient of its own")
+    raise NotImplementedError("adaptive_conv2d can be differentiated once where it is compiled")
