@@ -175,7 +175,7 @@ def _gradients(call: Call, needs: Needs, grad: Tensor, operands: Tensors) -> lis
     """Compute the gradients that are needed, None for the others."""
     if not any(needs):
         return [None] * len(needs)
-    grads = Gradient.apply(call, Needed(needs), grad, *operands)  # type: ignore[no-untyped-call]
+    grads = Gradient.apply(call, Needed(needs), grad, *operands)
     return [g if needed else None for g, needed in zip(grads, needs, strict=True)]
 
 
@@ -188,7 +188,7 @@ def _with_tangents(operands: Tensors, tangents: Tensors) -> Iterator[tuple[int, 
 
 def _tangent(call: Call, operands: Tensors, tangents: Tensors) -> Tensor | None:
     """Compute the output's tangent, None where no operand has one."""
-    parts = [Convolution.apply(call, *replaced, None) for _, replaced in _with_tangents(operands, tangents)]  # type: ignore[no-untyped-call]
+    parts = [Convolution.apply(call, *replaced, None) for _, replaced in _with_tangents(operands, tangents)]
     return sum(parts[1:], start=parts[0]) if parts else None
 
 

@@ -8,13 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._functorch import peek_interpreter_stack
-from torch.autograd import forward_ad
 
 from acda.ops.derivatives import Call, Convolution
 from acda.ops.flops import register_flops
 from acda.ops.geometry import Geometry
 from acda.ops.problem import Gradients, Needs, Problem
+from acda.ops.tracing import is_captured, is_transformed
 
 operators: list[Any] = []
 """The forward operators that are registered, as they stand in exported programs."""
@@ -88,25 +87,14 @@ def register(name: str, forward: Forward, backward: Backward) -> Forward:
     def operator(problem: Problem) -> Tensor:
         *tensors, geometry, groups = problem
         call = Call(forward_op, backward_op, geometry, groups)
-        if _is_captured() and not _is_transformed():
+        # Compilers are to see the operator itself. It knows nothing of forward mode and functorch: where these are at
+        # work what is compiled has a break in its graph, and this is run as it is.
+        if is_captured() and not is_transformed():
             y: Tensor = forward_op(*tensors, *call.arguments)
             return y
         return Convolution.apply(call, *tensors)  # type: ignore[no-any-return]
 
     return operator
-
-
-def _is_captured() -> bool:
-    """Tell whether a compiler looks on, which is to see the operator itself."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-
-
-def _is_transformed() -> bool:
-    """Tell whether forward mode or functorch is at work: of these the operator itself knows nothing.
-
-    What is compiled then has a graph break, and the function is run as it is.
-    """
-    return forward_ad._current_level >= 0 or peek_interpreter_stack() is not None
 
 
 def _fake_forward(x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, *_: Any) -> Tensor:
