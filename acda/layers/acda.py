@@ -112,7 +112,7 @@ class ACDAConv2d(AdaptiveConvolution):
         self.padding_mode = padding_mode
         self.num_atoms = int(num_atoms)
         self.num_bases = int(num_bases)
-        self.scales = scales if scales is None else [int(scale) for scale in scales]
+        self.scales = scales
         self.backend = backend
         self._make_bases = bases
         bases_shape = self._prefixed_bases().shape

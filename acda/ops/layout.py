@@ -42,6 +42,6 @@ def lay_out(tensor: Tensor, channels_last: bool) -> Tensor:
     Returns:
         The same values.
     """
-    if peek_interpreter_stack() is not None:
+    if not torch.compiler.is_compiling() and peek_interpreter_stack() is not None:
         return tensor
     return tensor.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)

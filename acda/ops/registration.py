@@ -13,7 +13,7 @@ from acda.ops.derivatives import Call, Convolution
 from acda.ops.flops import register_flops
 from acda.ops.geometry import Geometry
 from acda.ops.problem import Gradients, Needs, Problem
-from acda.ops.tracing import is_captured, is_transformed
+from acda.ops.tracing import is_captured, is_in_forward_mode
 
 operators: list[Any] = []
 """The forward operators that are registered, as they stand in exported programs."""
@@ -87,9 +87,9 @@ def register(name: str, forward: Forward, backward: Backward) -> Forward:
     def operator(problem: Problem) -> Tensor:
         *tensors, geometry, groups = problem
         call = Call(forward_op, backward_op, geometry, groups)
-        # Compilers are to see the operator itself. It knows nothing of forward mode and functorch: where these are at
-        # work what is compiled has a break in its graph, and this is run as it is.
-        if is_captured() and not is_transformed():
+        # Compilers are to see the operator itself. It would drop tangents: in forward mode what is compiled has a break
+        # in its graph, and this is run as it is.
+        if is_captured() and not is_in_forward_mode():
             y: Tensor = forward_op(*tensors, *call.arguments)
             return y
         return Convolution.apply(call, *tensors)  # type: ignore[no-any-return]

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import torch
-from torch._C._functorch import peek_interpreter_stack
 from torch.autograd import forward_ad
 
 P = ParamSpec("P")
@@ -16,9 +15,9 @@ def is_captured() -> bool:
     return torch.compiler.is_compiling() or is_traced()
 
 
-def is_transformed() -> bool:
-    """Tell whether forward mode or a transform of ``torch.func`` is at work."""
-    return forward_ad._current_level >= 0 or peek_interpreter_stack() is not None
+def is_in_forward_mode() -> bool:
+    """Tell whether tangents are computed along with values, as :func:`torch.func.jvp` does."""
+    return forward_ad._current_level >= 0
 
 
 def is_traced() -> bool:
