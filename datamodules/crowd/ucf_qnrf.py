@@ -28,9 +28,10 @@ class UCFQNRFDataModule(CrowdDataModule):
     - ``none``: they are used as they are.
 
     This is done once, bilinear with antialiasing, into ``<cache_dir>/resized_<rule>/Train`` and ``Test`` (with ``exif``
-    ``shown`` ``resized_<rule>_shown``), as JPEG of quality 95 without subsampled colours: PNG would take three times the space and the time to read. Images that the
-    rule leaves as they are are read from where they are. What is interrupted goes on where it stopped, and images that
-    have changed since are resized again. Positions are always read from the published files, and move with the pixels.
+    ``shown``: ``resized_<rule>_shown``), as JPEG of quality 95 without subsampled colours: PNG would take three times
+    the space and the time to read. Images that the rule leaves as they are are read from where they are. What is
+    interrupted goes on where it stopped, and images that have changed since are resized again. Positions are always
+    read from the published files, and move with the pixels.
 
     ``coord_offset`` is subtracted from positions before resizing. Positions outside their image, which occur, are moved
     to its border, and their number is logged. All annotations are read and checked before anything runs.

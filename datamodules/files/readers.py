@@ -1,6 +1,8 @@
 """Image files to arrays."""
 
+import os
 import struct
+import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple, TypeVar
@@ -23,6 +25,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 """What a PNG file begins with."""
 
 _JPEG = b"\xff\xd8\xff"
+_PNG_PIXELS = b"\0\0\0\0IDAT5\xaf\x06\x1e"  # none
+_PNG_NOTES = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 _XMP_ORIENTATION = b"tiff:Orientation"
 _FRAMES, _NO_FRAMES = range(0xC0, 0xD0), (0xC4, 0xC8, 0xCC)  # markers of JPEG
 BAD_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
@@ -51,9 +55,9 @@ class ImageHeader(NamedTuple):
 def read_image(path: str | Path, grey: bool = False, exif: Exif = "shown") -> Pixels:
     """Read an image file of any common kind, whatever its suffix.
 
-    The orientation a camera noted (EXIF) is applied, unless ``exif`` says otherwise. Of 16-bit channels the high byte is kept, so 65535 becomes 255.
-    Transparent images are laid onto white, palettes are resolved, and CMYK is converted without a colour profile. Of
-    an animation the first frame is read.
+    The orientation a camera noted (EXIF) is applied, unless ``exif`` says otherwise. Of 16-bit channels the high byte
+    is kept, so 65535 becomes 255. Transparent images are laid onto white, palettes are resolved, and CMYK is converted
+    without a colour profile. Of an animation the first frame is read.
 
     Args:
         path: The file.
@@ -116,7 +120,7 @@ def decode_image(content: bytes, name: str | Path, grey: bool = False, exif: Exi
 
 
 def read_stored_size(path: str | Path) -> tuple[int, int]:
-    """Read height and width of an image as it is stored, in pixels; see :func:`read_header`."""
+    """Read height and width of an image as it is stored, in pixels, see :func:`read_header`."""
     return read_header(path).size("stored")
 
 
@@ -172,18 +176,26 @@ def turn(pixels: AnyPixels, orientation: int) -> AnyPixels:
 
 
 def _leave_out_pixels(stream: BinaryIO) -> BinaryIO:
-    """Leave out the pixels of a PNG, after which there may be a note; other files are returned as they are."""
+    """Leave out the pixels of a PNG, after which notes may come; other files are returned as they are."""
     content = stream.read(len(PNG))
     if content != PNG:
         stream.seek(0)
         return stream
+    after_pixels = False
     while len(start := stream.read(8)) == 8:
         length, kind = struct.unpack(">I4s", start)
         if kind == b"IDAT":
-            stream.seek(length + 4, 1)
-        else:
+            after_pixels = True
+            stream.seek(length + 4, os.SEEK_CUR)
+        elif not after_pixels:
             content += start + stream.read(length + 4)
-    return BytesIO(content)
+        elif kind in _PNG_NOTES:
+            note = stream.read(length)
+            content += start + note + struct.pack(">I", zlib.crc32(kind + note))  # not checked by decoders there
+            stream.seek(4, os.SEEK_CUR)
+        else:
+            stream.seek(length + 4, os.SEEK_CUR)
+    return BytesIO(content + _PNG_PIXELS)
 
 
 def _decode_jpeg(content: bytes, exif: Exif) -> Pixels | None:
