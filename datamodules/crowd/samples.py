@@ -15,7 +15,7 @@ from datamodules.batches import IMAGENET_MEAN, IMAGENET_STD, CrowdBatch, Photogr
 from datamodules.crowd.density import make_density_map
 from datamodules.files.progress import show_progress
 from datamodules.files.readers import decode_image, read_content, read_stored_size
-from datamodules.samples import ImageFolder, SampleSet, batch_of_one
+from datamodules.samples import ImageFolder, InputFiles, SampleSet, batch_of_one
 from datamodules.transforms.pixels import Normalise
 from datamodules.types import Indices, Pixels, Points
 
@@ -144,7 +144,7 @@ class CrowdSamples(SampleSet[CrowdBatch]):
         )
 
 
-class Photographs(SampleSet[PhotographBatch]):
+class Photographs(InputFiles[PhotographBatch]):
     """Photographs to predict, of any size.
 
     Args:
@@ -153,12 +153,9 @@ class Photographs(SampleSet[PhotographBatch]):
     """
 
     def __init__(self, images: ImageFolder, transform: Callable[[Pixels], Tensor]) -> None:
+        self.ids = images.ids
         self._images = images
         self._transform = transform
-
-    def __len__(self) -> int:
-        """Count the photographs."""
-        return len(self._images)
 
     def __getitem__(self, index: int) -> PhotographBatch:
         """Return one photograph, as a batch of one."""
