@@ -10,15 +10,15 @@ import datamodules  # noqa: F401
 import lit_modules  # noqa: F401
 from datamodules.errors import DataError
 from lit_modules.cli import CLI, UsageError, explain, leave_workers_alone, quiet_tensorboard
-from lit_modules.errors import Interrupted, TrainingError
+from lit_modules.errors import Interrupted, PredictionError, TrainingError
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line.
 
     What a user can correct is told in a few lines: exit code 2 for the command line and configuration, 1 for data, a
-    training that cannot go on, and faults of the machine such as a full disk. Everything else keeps its traceback; with
-    the environment variable ``ACDA_DEBUG=1`` these do too.
+    training that cannot go on, inputs that were not predicted, and faults of the machine such as a full disk.
+    Everything else keeps its traceback; with the environment variable ``ACDA_DEBUG=1`` these do too.
 
     Args:
         args: Arguments, by default those of the process.
@@ -32,7 +32,8 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(stopped.exit_code)
     except Exception as error:
         leave_workers_alone()
-        text = str(error) if isinstance(error, UsageError | DataError | TrainingError) else explain(error)
+        told = isinstance(error, UsageError | DataError | TrainingError | PredictionError)
+        text = str(error) if told else explain(error)
         if text is None or os.environ.get("ACDA_DEBUG") == "1":
             raise
         print(f"error: {text}", file=sys.stderr)

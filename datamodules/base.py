@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.errors import DataError, check_at_least, refuse
-from datamodules.samples import ImageFolder, SampleSet, collate
+from datamodules.prediction import make_prediction_loader
+from datamodules.samples import ImageFolder, InputFiles, SampleSet, collate
 from datamodules.seeding import make_shuffled_loader
 from datamodules.types import Pixels
 from datamodules.workers import leave_signals_to_the_main_process
@@ -123,7 +124,11 @@ class ImageDataModule(LightningDataModule, ABC):
         return self._in_order("test")
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """Return batches to predict, in order."""
+        """Return batches to predict, in order.
+
+        A file that cannot be read raises an error when its batch is asked for, unless somebody takes note of such
+        files, as ``lit_modules.callbacks.FailedInputs`` does: then its batch comes without it.
+        """
         return self._in_order("predict")
 
     @property
@@ -148,6 +153,8 @@ class ImageDataModule(LightningDataModule, ABC):
                 samples, num_replicas=self._world_size, rank=self.trainer.global_rank, shuffle=False
             )
         loading = self._loading | {"batch_size": self.evaluation_batch_size}
+        if split == "predict" and isinstance(samples, InputFiles):
+            return make_prediction_loader(samples, sampler=sampler, **loading)
         return DataLoader(samples, sampler=sampler, **loading)
 
     def _samples(self, split: str) -> SampleSet[Any]:

@@ -8,6 +8,20 @@ from torch import Tensor
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
+class Failure(NamedTuple):
+    """An input that could not be predicted.
+
+    Attributes:
+        id: Its name, as in a batch.
+        reason: Why, in one line.
+        traceback: Of an error that the data alone does not explain; else empty.
+    """
+
+    id: str
+    reason: str
+    traceback: str = ""
+
+
 class ImageBatch(NamedTuple):
     """Images without targets, as ``predict`` gets them.
 

@@ -75,6 +75,20 @@ def batch_of_one(image: Tensor) -> Tensor:
     return image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
 
 
+class InputFiles(SampleSet[Batch_co], ABC):
+    """Samples to predict, each read from a file of its own: one that cannot be read says nothing of the others.
+
+    Attributes:
+        ids: The samples' ids, by index.
+    """
+
+    ids: Sequence[str]
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        return len(self.ids)
+
+
 class LabelledArrays(SampleSet[LabelledBatch]):
     """Labelled images held in memory, or a part of them.
 
@@ -111,8 +125,10 @@ class LabelledArrays(SampleSet[LabelledBatch]):
         return LabelledBatch(batch_of_one(image), self._labels[source : source + 1], [self._name.format(source)])
 
 
-class ImageFolder(SampleSet[ImageBatch]):
+class ImageFolder(InputFiles[ImageBatch]):
     """All images below a folder, of any size; ids are their paths relative to it, with ``/`` between parts.
+
+    Which files are taken: :func:`datamodules.files.listing.find_images`.
 
     Args:
         folder: The folder; searched with its sub-folders for png, jpg, jpeg, bmp, tif, tiff and webp files.
@@ -135,14 +151,10 @@ class ImageFolder(SampleSet[ImageBatch]):
         grey: bool = False,
         argument: str = "predict_dir",
     ) -> None:
-        self.paths = list_images(folder, argument)
-        self.ids = [path.relative_to(Path(folder).expanduser()).as_posix() for path in self.paths]
+        self.ids = list_images(folder, argument)
+        self.paths = [Path(folder).expanduser() / name for name in self.ids]
         self._transform = transform
         self._grey = grey
-
-    def __len__(self) -> int:
-        """Count the images."""
-        return len(self.paths)
 
     def __getitem__(self, index: int) -> ImageBatch:
         """Return one image, as a batch of one."""

@@ -9,6 +9,10 @@ class TrainingError(Exception):
     """Training cannot go on; its text is shown without a traceback, the exit code is 1."""
 
 
+class PredictionError(Exception):
+    """Inputs could not be predicted; its text is shown without a traceback, the exit code is 1."""
+
+
 class Interrupted(Exception):
     """A signal ended the run; its text is shown without a traceback.
 

@@ -4,6 +4,7 @@ Other files take it from here, by names that say what it is for. Written for Lig
 ``tests/lit_modules/test_lightning_private.py``, which says where in Lightning to look when a newer one changes it.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from lightning.fabric.plugins import ClusterEnvironment
@@ -75,6 +76,26 @@ def validation_has_begun(trainer: Trainer) -> None:
     Look at: ``reset_on_restart`` in ``lightning.pytorch.loops.progress``.
     """
     trainer.fit_loop.epoch_loop.val_loop.batch_progress.total.reset_on_restart()
+
+
+def guard_prediction(trainer: Trainer, guard: Callable[[Callable[[Any], None], Any], None]) -> None:
+    """Let all that a prediction does with a batch be done by other code, which may catch what it raises.
+
+    Callbacks see a batch and what was predicted of it, and can change neither. Look at: ``_predict_step`` of
+    ``lightning.pytorch.loops.prediction_loop``.
+
+    Args:
+        trainer: The trainer; to be called before the first batch.
+        guard: Gets what Lightning does, hooks of callbacks included, as a function of a batch, and the batch. It may
+            call it several times, with parts of the batch.
+    """
+    loop = trainer.predict_loop
+    predict = type(loop)._predict_step
+
+    def predict_step(batch: Any, *others: Any) -> None:
+        guard(lambda part: predict(loop, part, *others), batch)
+
+    vars(loop)["_predict_step"] = predict_step
 
 
 class OpenTrainer(Trainer):

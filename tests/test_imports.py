@@ -98,7 +98,7 @@ TIERS: dict[str, list[tuple[str, ...]]] = {
         ("batches", "errors", "types"),
         ("files",),
         ("transforms",),
-        ("samples", "seeding", "splits", "workers"),
+        ("prediction", "samples", "seeding", "splits", "workers"),
         ("base",),
         ("classification", "crowd", "patterns", "restoration"),
     ],
@@ -113,7 +113,7 @@ TIERS: dict[str, list[tuple[str, ...]]] = {
     ],
 }
 """Folders and files directly in a package, the lowest first; a folder may import what is below it, and itself."""
-FLAT = {"samples": ("samples", "seeding", "splits", "workers"), "types": ("batches", "errors", "types")}
+FLAT = {"samples": ("prediction", "samples", "seeding", "splits", "workers"), "types": ("batches", "errors", "types")}
 """Files that lie side by side and may import each other."""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from datamodules.classification.labelled_files import Paths
 from datamodules.errors import DataError, abbreviate
-from datamodules.files.listing import IMAGE_SUFFIXES, list_image_names
+from datamodules.files.listing import IMAGE_SUFFIXES, FoundImages, find_images, is_hidden, show_name
 from datamodules.files.progress import show_progress
 from datamodules.types import Indices
 
@@ -27,15 +27,28 @@ class ClassFiles(NamedTuple):
 
 
 def list_class_folders(folder: Path) -> list[str]:
-    """List the folders in a folder by name, sorted, but for hidden ones; none if it does not exist."""
+    """List the folders in a folder by name, sorted; none if it does not exist.
+
+    Hidden ones and those of a system are left out, and links to the folder itself or to one around it.
+    """
     if not folder.is_dir():
         return []
+    place = folder.resolve()
+    around = {place, *place.parents}
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+        return sorted(
+            entry.name
+            for entry in entries
+            if not is_hidden(entry.name) and entry.is_dir()
+            if not (entry.is_symlink() and Path(entry.path).resolve() in around)
+        )
 
 
 def list_classes(root: Path, split: str, classes: Sequence[str]) -> ClassFiles:
     """Find the images of a split, ``<root>/<split>/<class>/<image>``; shows progress if it takes more than a while.
+
+    Class folders are searched with their sub-folders, see :func:`~datamodules.files.listing.find_images`. How many
+    images there are, and what was left out, is logged.
 
     Args:
         root: The data set's folder.
@@ -59,18 +72,25 @@ def list_classes(root: Path, split: str, classes: Sequence[str]) -> ClassFiles:
             "there, or remove these folders."
         )
     index = {name: number for number, name in enumerate(classes)}
-    paths: list[str] = []
     counts: list[int] = []
+    beside = find_images(folder, deep=False)
+    total = FoundImages([], beside.other_files, beside.other_folders)
+    if beside.names:
+        total.other_files["images in no class folder"] = len(beside.names)
     for name in show_progress(found, f"Listing '{folder}'", "classes"):
-        images = list_image_names(folder / name)
-        if not images:
+        del total.other_folders[show_name(name)]
+        of_class = find_images(folder / name)
+        if not of_class.names:
             raise DataError(
-                f"'{folder / name}' holds no images ({' '.join(IMAGE_SUFFIXES)}). Put the images of that class "
-                "directly into it, or remove the folder."
+                f"'{folder / name}' holds no images ({' '.join(IMAGE_SUFFIXES)}). Put the images of that class into "
+                "it, or remove the folder."
             )
-        paths += [f"{split}/{name}/{image}" for image in images]
-        counts.append(len(images))
-    return ClassFiles(Paths(paths), np.repeat([index[name] for name in found], counts).astype(np.int64))
+        total.names.extend(f"{split}/{name}/{image}" for image in of_class.names)
+        total.other_files.update(of_class.other_files)
+        total.other_folders.update(of_class.other_folders)
+        counts.append(len(of_class.names))
+    total.tell(f"'{folder}'")
+    return ClassFiles(Paths(total.names), np.repeat([index[name] for name in found], counts).astype(np.int64))
 
 
 def no_class_folders(root: Path, split: str) -> DataError:

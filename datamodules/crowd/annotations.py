@@ -59,7 +59,7 @@ def pair_files(images: Path, annotations: Path, prefix: str = "", suffix: str = 
         DataError: If there are no images, two that differ in their suffix only, or an image or annotation is without
             the other; names the files.
     """
-    names = sorted(list_image_names(images) if images.is_dir() else [], key=_split_numbers)
+    names = sorted(list_image_names(images, beside=".mat") if images.is_dir() else [], key=_split_numbers)
     if not names:
         raise DataError(f"'{images}' is missing or holds no images. Put the published images there.")
     expected = {f"{prefix}{Path(name).stem}{suffix}.mat": name for name in names}

@@ -13,7 +13,7 @@ from datamodules.crowd.positions import AnnotatedImage, place_points
 from datamodules.errors import DataError
 from datamodules.files.progress import show_progress
 from datamodules.files.readers import Exif, read_header, read_image
-from datamodules.samples import ImageFolder, SampleSet, batch_of_one
+from datamodules.samples import ImageFolder, InputFiles, SampleSet, batch_of_one
 from datamodules.transforms.pixels import Normalise
 from datamodules.types import Indices, Pixels, Points
 
@@ -127,7 +127,7 @@ class CrowdSamples(SampleSet[CrowdBatch]):
         )
 
 
-class Photographs(SampleSet[PhotographBatch]):
+class Photographs(InputFiles[PhotographBatch]):
     """Photographs to predict, of any size.
 
     Args:
@@ -137,13 +137,10 @@ class Photographs(SampleSet[PhotographBatch]):
     """
 
     def __init__(self, images: ImageFolder, transform: Callable[[Pixels], Tensor], exif: Exif) -> None:
+        self.ids = images.ids
         self._images = images
         self._transform = transform
         self._exif = exif
-
-    def __len__(self) -> int:
-        """Count the photographs."""
-        return len(self._images)
 
     def __getitem__(self, index: int) -> PhotographBatch:
         """Return one photograph, as a batch of one."""

@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 from datamodules.batches import DegradedBatch, RestorationBatch
 from datamodules.files.precise_readers import read_precise
 from datamodules.restoration.image_pairs import ImagePair, OpenPair
-from datamodules.samples import ImageFolder, SampleSet
+from datamodules.samples import ImageFolder, InputFiles, SampleSet
 from datamodules.types import DeepPixels, Pixels
 
 _POSES = 8
@@ -81,7 +81,7 @@ class WholeImages(SampleSet[RestorationBatch]):
         return RestorationBatch(as_tensor(degraded), as_tensor(clean), [pair.id])
 
 
-class DegradedImages(SampleSet[DegradedBatch]):
+class DegradedImages(InputFiles[DegradedBatch]):
     """Images in a folder with all bits that they hold.
 
     Args:
@@ -91,19 +91,15 @@ class DegradedImages(SampleSet[DegradedBatch]):
 
     def __init__(self, folder: ImageFolder, upscale: int = 1) -> None:
         self._paths = folder.paths
-        self._ids = folder.ids
+        self.ids = folder.ids
         self._upscale = upscale
-
-    def __len__(self) -> int:
-        """Count the images."""
-        return len(self._paths)
 
     def __getitem__(self, index: int) -> DegradedBatch:
         """Return an image, as a batch of one."""
         pixels, grey = read_precise(self._paths[index])
         image = enlarge(as_tensor(pixels), self._upscale)
         bits = 8 * pixels.dtype.itemsize
-        return DegradedBatch(image, torch.tensor([bits]), torch.tensor([grey]), [self._ids[index]])
+        return DegradedBatch(image, torch.tensor([bits]), torch.tensor([grey]), [self.ids[index]])
 
 
 def turn_and_mirror(pixels: Pixels, pose: int) -> Pixels:

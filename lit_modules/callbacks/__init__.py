@@ -5,6 +5,7 @@ from lit_modules.callbacks.coefficient_maps import CoefficientMaps
 from lit_modules.callbacks.cost_summary import CostSummary
 from lit_modules.callbacks.count_report import CountReport
 from lit_modules.callbacks.crowd_predictions import CrowdPredictions
+from lit_modules.callbacks.failed_inputs import FailedInputs
 from lit_modules.callbacks.map_predictions import MapPredictions
 from lit_modules.callbacks.picture_logger import PictureLogger
 from lit_modules.callbacks.restoration_report import RestorationReport
@@ -22,6 +23,7 @@ __all__ = [
     "CostSummary",
     "CountReport",
     "CrowdPredictions",
+    "FailedInputs",
     "MapPredictions",
     "PictureLogger",
     "RestorationReport",

@@ -1,12 +1,13 @@
 """What callbacks ask of a task, and one way to ask. A task of one's own has what its callbacks need."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from lightning.pytorch import Callback
 from torch import Tensor, nn
 
 from acda.models.contracts import find_missing, fulfils
+from datamodules.batches import Failure
 from lit_modules.errors import UsageError
 from lit_modules.metrics import Score
 
@@ -116,6 +117,14 @@ class ScoredImages(Protocol):
     def scores(self) -> BatchScores:
         """Their scores."""
         ...
+
+
+@runtime_checkable
+class LeavesOut(Protocol):
+    """A loader that leaves samples out of its batches which cannot be read."""
+
+    on_failure: Callable[[Failure], None]
+    """What is done with each of them; where it is deleted, an error is raised."""
 
 
 def ask(callback: Callback, thing: object, contract: type[T], role: str = "a task") -> T:

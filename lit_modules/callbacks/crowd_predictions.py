@@ -13,6 +13,7 @@ from lit_modules.callbacks.contracts import MeasuresCells, ask
 from lit_modules.metrics import count_heads
 from lit_modules.metrics.localisation import find_heads, to_original, to_stored
 from lit_modules.output import (
+    ResultFiles,
     RowWriter,
     draw_photograph,
     join_row,
@@ -55,20 +56,19 @@ class CrowdPredictions(Callback):
         self.head_sigma = head_sigma
         self.threshold = threshold
         self.max_height = max_height
-        self._folder = Path()
+        self._files: ResultFiles | None = None
         self._writer: RowWriter | None = None
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the table."""
-        folder = output_folder(trainer)
-        self._folder = folder / "predictions"
-        self._writer = RowWriter(folder / "counts.csv", ["id", "predicted"], trainer)
+        self._files = ResultFiles(trainer)
+        self._writer = RowWriter(output_folder(trainer) / "counts.csv", ["id", "predicted"], trainer)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Write the files of a batch."""
-        assert self._writer is not None
+        assert self._writer is not None and self._files is not None
         cell_size = ask(self, pl_module, MeasuresCells).cell_size(batch.image, outputs)
         predicted = count_heads(outputs).tolist()
         for image, size, orientation, exif, density, count, name in zip(
@@ -83,21 +83,22 @@ class CrowdPredictions(Callback):
         ):
             turned_back = orientation if exif == "stored" else 1
             height, width = size[::-1] if turned_back > 4 else size
-            path = self._folder / name
-            self._write_picture(path.with_name(f"{path.name}.png"), image, density[0], cell_size, count)
+            picture, table, described = self._files.choose(name, ".png", ".heads.csv", ".heads.json")
+            self._write_picture(picture, image, density[0], cell_size, count)
             heads = self._find_heads(density[0], cell_size, image.shape[1:], size, turned_back)
-            write_csv(path.with_name(f"{path.name}.heads.csv"), _HEAD, heads)
+            write_csv(table, _HEAD, heads)
             found = {"id": name, "height": height, "width": width, "exif": exif, "count": count}
             found["heads"] = [dict(zip(_HEAD, head, strict=True)) for head in heads]
-            with whole_file(path.with_name(f"{path.name}.heads.json")) as unfinished:
+            with whole_file(described) as unfinished:
                 unfinished.write_text(json.dumps(found), encoding="utf-8")
         self._writer.write([name, f"{count:.6f}"] for name, count in zip(batch.id, predicted, strict=True))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finish the table and say where all is."""
-        assert self._writer is not None
+        assert self._writer is not None and self._files is not None
         self._writer.finish()
-        rank_zero_info(f"Counts written to {self._writer.path}, heat maps and heads to {self._folder}")
+        self._files.finish()
+        rank_zero_info(f"Counts written to {self._writer.path}, heat maps and heads to {self._files.folder}")
 
     def _write_picture(self, path: Path, image: Tensor, density: Tensor, cell_size: int, count: float) -> None:
         shown = draw_photograph(image, self.max_height)

@@ -1,14 +1,13 @@
 """Writes the maps that ``predict`` finds."""
 
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_modules.output import draw_heat, draw_image, join_row, output_folder, save_picture, whole_file
+from lit_modules.output import ResultFiles, draw_heat, draw_image, join_row, save_picture, whole_file
 
 
 class MapPredictions(Callback):
@@ -18,25 +17,28 @@ class MapPredictions(Callback):
     """
 
     def __init__(self) -> None:
-        self._folder = Path()
+        self._files: ResultFiles | None = None
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Ask where the files go, while all processes are here."""
-        self._folder = output_folder(trainer) / "predictions"
+        self._files = ResultFiles(trainer)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Write the files of a batch."""
+        assert self._files is not None
         for name, image, prediction in zip(batch.id, batch.image, outputs.float().cpu(), strict=True):
-            path = self._folder / name
+            array, shown = self._files.choose(name, ".npy", ".png")
             content = BytesIO()  # numpy's own writing does not say why it fails
             np.save(content, prediction[0].numpy())
-            with whole_file(path.with_name(f"{path.name}.npy")) as unfinished:
+            with whole_file(array) as unfinished:
                 unfinished.write_bytes(content.getbuffer())
             picture = join_row([("input", draw_image(image)), ("prediction", draw_heat(prediction[0]))])
-            save_picture(path.with_name(f"{path.name}.png"), picture)
+            save_picture(shown, picture)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where the files are."""
-        rank_zero_info(f"Predictions written to {self._folder}")
+        assert self._files is not None
+        self._files.finish()
+        rank_zero_info(f"Predictions written to {self._files.folder}")

@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_modules.output import output_folder, png_path, write_png
+from lit_modules.output import ResultFiles, png_path, write_png
 
 
 class RestoredImages(Callback):
@@ -18,19 +18,24 @@ class RestoredImages(Callback):
     """
 
     def __init__(self) -> None:
-        self._folder = Path()
+        self._files: ResultFiles | None = None
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Ask where the files go, while all processes are here."""
-        self._folder = output_folder(trainer) / "predictions"
+        self._files = ResultFiles(trainer)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Write the files of a batch."""
+        assert self._files is not None
         for name, image, bits, grey in zip(batch.id, outputs, batch.bits.tolist(), batch.grey.tolist(), strict=True):
-            write_png(png_path(self._folder, name), image, bits, grey)
+            plain = png_path(Path(), name)
+            (path,) = self._files.choose(name, plain.suffix, base=str(plain.with_suffix("")))
+            write_png(path, image, bits, grey)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where the files are."""
-        rank_zero_info(f"Restored images written to {self._folder}")
+        assert self._files is not None
+        self._files.finish()
+        rank_zero_info(f"Restored images written to {self._files.folder}")

@@ -165,6 +165,8 @@ class CLI(OpenCLI):
         with self.run.lock():
             super().run_subcommand(subcommand)
         self.run.tell_results()
+        if subcommand == "predict":
+            self.run.check_predictions(self.trainer)
 
 
 def _is_no_advertisement(record: logging.LogRecord) -> bool:

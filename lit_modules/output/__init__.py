@@ -1,5 +1,5 @@
 from lit_modules.output.image_files import log_picture, png_path, save_picture, write_png
-from lit_modules.output.output_folder import output_folder
+from lit_modules.output.output_folder import gather, output_folder
 from lit_modules.output.pictures import (
     cut_middle,
     draw_dots,
@@ -11,16 +11,20 @@ from lit_modules.output.pictures import (
     spread_cells,
     stack_rows,
 )
+from lit_modules.output.result_files import NAME_ERRORS, ResultFiles, shorten
 from lit_modules.output.row_writer import RowWriter, write_csv
 from lit_modules.output.whole_file import name_in_errors, whole_file
 
 __all__ = [
+    "NAME_ERRORS",
+    "ResultFiles",
     "RowWriter",
     "cut_middle",
     "draw_dots",
     "draw_heat",
     "draw_image",
     "draw_photograph",
+    "gather",
     "join_row",
     "log_picture",
     "name_in_errors",
@@ -28,6 +32,7 @@ __all__ = [
     "overlay",
     "png_path",
     "save_picture",
+    "shorten",
     "spread_cells",
     "stack_rows",
     "whole_file",

@@ -1,5 +1,6 @@
 """Images and pictures as files, and pictures in TensorBoard."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 from torch import Tensor
 
+from lit_modules.output.result_files import shorten
 from lit_modules.output.whole_file import whole_file
+
+_LONGEST = 200  # in bytes, so that file systems take it with its ending
 
 
 def png_path(folder: Path, name: str) -> Path:
@@ -65,9 +69,12 @@ def log_picture(trainer: Trainer, tag: str, picture: Tensor) -> None:
         tag: Name of the picture; slashes make folders.
         picture: RGB, uint8 ``[3, H, W]``.
     """
+    shown = tag.encode("utf-8", "backslashreplace").decode()  # a file's name need not be UTF-8, what is logged must be
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(tag, picture, trainer.global_step)
+            logger.experiment.add_image(shown, picture, trainer.global_step)
     folder = next((logger.log_dir for logger in trainer.loggers if logger.log_dir), None)
     if trainer.testing and folder is not None:
-        save_picture(Path(folder) / "pictures" / f"{tag}.png", picture)
+        above, _, name = tag.rpartition("/")
+        short = name if len(os.fsencode(name)) <= _LONGEST else shorten(name)
+        save_picture(Path(folder, "pictures", above, f"{short}.png"), picture)

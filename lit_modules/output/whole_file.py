@@ -4,7 +4,10 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
+
+_LONG = 100
 
 
 @contextmanager
@@ -27,7 +30,9 @@ def whole_file(path: Path) -> Iterator[Path]:
         if path.exists() and not path.is_file():
             raise FileExistsError(errno.EEXIST, "Exists and is no regular file", str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f"{path.name}.part")
+        # a name that is just short enough would be too long with more after it
+        long = len(os.fsencode(path.name)) > _LONG
+        unfinished = path.with_name(f"{sha256(os.fsencode(path.name)).hexdigest() if long else path.name}.part")
         try:
             yield unfinished
             os.replace(unfinished, path)

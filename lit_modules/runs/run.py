@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning.fabric.plugins import CheckpointIO
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch import callbacks as standard
 from lightning.pytorch.callbacks import (
     EarlyStopping,
@@ -21,8 +22,9 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_modules.callbacks import WarmStart
-from lit_modules.errors import UsageError
+from lit_modules.callbacks import FailedInputs, WarmStart
+from lit_modules.errors import PredictionError, UsageError
+from lit_modules.lightning_private import cluster_environment
 from lit_modules.runs import folders
 from lit_modules.runs.checkpoint_file import WholeCheckpoints
 from lit_modules.runs.checkpoints import Checkpoint, find_checkpoint
@@ -178,6 +180,8 @@ class Run:
         bar = settings["enable_progress_bar"] is not False and not any(isinstance(x, ProgressBar) for x in given)
         if bar and not sys.stdout.isatty():
             callbacks.append(ProgressLines())
+        if self.subcommand == "predict" and not any(isinstance(x, FailedInputs) for x in given):
+            callbacks.append(FailedInputs())
         if save_config is not None:
             callbacks.append(save_config)
         return callbacks
@@ -207,6 +211,23 @@ class Run:
                 f"; to look at them: {_find_tensorboard()} --logdir {self.root}" if self.subcommand != "predict" else ""
             )
             rank_zero_info(f"Results are in {self.folder}{look}")
+
+    def check_predictions(self, trainer: Trainer) -> None:
+        """Make sure that all inputs were predicted, once all processes have done their part.
+
+        Raises:
+            PredictionError: If some were not.
+            SystemExit: The same on other processes than the first, which tells it.
+        """
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        failed = next((callback for callback in callbacks if isinstance(callback, FailedInputs)), None)
+        if failed is None or not failed.failures:
+            return
+        trainer.strategy.barrier("predictions written")  # a process that fails ends the others
+        if trainer.is_global_zero:
+            raise PredictionError(f"the prediction lacks {len(failed.failures)} inputs, see {failed.table}")
+        if not isinstance(cluster_environment(trainer), LightningEnvironment):
+            sys.exit(1)  # where Lightning started it, that would kill the first process before it has ended
 
 
 def open_checkpoint(name: str, root: Path, subcommand: str, trusted: bool) -> Checkpoint:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from acda.ops.layout import lay_out_weights
 from lit_modules.callbacks.coefficient_maps import CoefficientMaps
 from lit_modules.callbacks.cost_summary import CostSummary
+from lit_modules.callbacks.failed_inputs import FailedInputs
 from lit_modules.callbacks.picture_logger import PictureLogger
 from lit_modules.errors import TrainingError
 from lit_modules.lightning_private import is_configured
@@ -107,7 +108,7 @@ class Task(LightningModule, ABC):
 
     def default_callbacks(self) -> list[Callback]:
         """Make the callbacks that belong to the task; one of the same class in the trainer's list takes its place."""
-        return [CostSummary(), CoefficientMaps(), PictureLogger()]
+        return [CostSummary(), CoefficientMaps(), PictureLogger(), FailedInputs()]
 
     def configure_callbacks(self) -> list[Callback]:
         """Add the default callbacks that the user has not set."""

@@ -46,8 +46,16 @@ def torchrun(*args: object) -> subprocess.CompletedProcess[str]:
     return _python(*two_processes, str(ROOT / "cli.py"), *map(str, args))
 
 
-def in_two_processes(*commands: Sequence[object]) -> None:
-    """Run commands one after another, each by both of two processes, as torchrun starts them."""
+def in_two_processes(*commands: Sequence[object], code: int = 0) -> list[subprocess.CompletedProcess[str]]:
+    """Run commands one after another, each by both of two processes, as torchrun starts them.
+
+    Args:
+        *commands: Arguments of each.
+        code: With what both processes end.
+
+    Returns:
+        How they ended.
+    """
     listed = json.dumps([[*map(str, command), "--trainer.devices=2"] for command in commands])
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -58,9 +66,10 @@ def in_two_processes(*commands: Sequence[object]) -> None:
         _server.start(["-m", __name__, listed], _environment(shared | {"RANK": rank, "LOCAL_RANK": rank}))
         for rank in ("0", "1")
     ]
-    for process in processes:
-        ended = process.wait(SECONDS)
-        assert ended.returncode == 0, ended.stderr
+    both = [process.wait(SECONDS) for process in processes]
+    for ended in both:
+        assert ended.returncode == code, ended.stderr
+    return both
 
 
 def _python(*args: str) -> subprocess.CompletedProcess[str]:

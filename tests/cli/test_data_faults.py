@@ -1,5 +1,6 @@
 """Data files that are lost, and workers that are killed, while the program runs: it says so, and ends."""
 
+import csv
 import re
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image
 
 from tests.cli.accidents import FATE, accident
 from tests.cli.conftest import contents
-from tests.cli.programs import limited, program
+from tests.cli.programs import in_two_processes, limited, program
 from tests.support.crowd_files import write_shanghaitech
 from tests.support.image_files import write_imagenet
 from tests.support.restoration_files import write_realsr, write_sidd
@@ -138,21 +139,51 @@ def test_a_test_ends_where_its_files_are_lost(name: str, workers: int, fate: str
     assert not results  # which could be taken for those of all images
 
 
+def predict_photographs(*more: str, workers: int = 0) -> tuple[str, ...]:
+    photographs = ("--data=RealSRDataModule", "--data.predict_dir=photos", f"--data.num_workers={workers}")
+    return ("predict", *TASK, *photographs, "--allow_untrained=true", "--trainer.callbacks+=RestoredImages", *more)
+
+
+def assert_all_but_those_that_failed_are_whole(folder: Path) -> dict[str, str]:
+    """Gives the reasons of those that failed, by their ids."""
+    with (folder / "failed.csv").open() as file:
+        failed = {row["id"]: row["reason"] for row in csv.DictReader(file)}
+    restored = sorted((folder / "predictions").iterdir())
+    assert sorted([*failed, *(path.name for path in restored)]) == [f"{number}.png" for number in range(8)]
+    for path in restored:
+        pixels = np.random.RandomState(int(path.stem)).randint(0, 256, (20, 30, 3), np.uint8)
+        assert np.array_equal(np.asarray(Image.open(path)), pixels)
+    return failed
+
+
 @pytest.mark.parametrize(("workers", "fate"), [(0, "cut off"), (1, "deleted")])
-def test_prediction_ends_where_ones_own_files_are_lost(workers: int, fate: str) -> None:
+def test_prediction_goes_on_where_ones_own_files_are_lost(workers: int, fate: str) -> None:
     write_photographs(Path("photos"))
     lose = accident("LoseFiles", batch=1, files="photos/*", fate=fate)
-    ended = program(
-        *("predict", *TASK, "--data=RealSRDataModule", "--data.predict_dir=photos", f"--data.num_workers={workers}"),
-        *("--allow_untrained=true", lose, "--trainer.callbacks+=RestoredImages"),
+    ended = program(*predict_photographs(lose, workers=workers))
+    folder = Path("runs/version_0")
+    assert (
+        error_of(ended) == f"error: the prediction lacks {len(failed_in(folder))} inputs, see {folder / 'failed.csv'}"
     )
-    assert_says(error_of(ended), "photos/*", fate)
-    restored = sorted(Path("runs/version_0/predictions").iterdir())
-    assert 1 <= len(restored) < 8
-    for path in restored:  # those before are whole
-        number = int(path.stem)
-        pixels = np.random.RandomState(number).randint(0, 256, (20, 30, 3), np.uint8)
-        assert np.array_equal(np.asarray(Image.open(path)), pixels)
+    failed = assert_all_but_those_that_failed_are_whole(folder)
+    assert 1 <= len(failed) < 8
+    for name, reason in failed.items():
+        assert_says(f"error: {reason}", "photos/*", fate)
+        assert f"photos/{name}" in reason
+        assert reason in ended.stderr.splitlines()
+    assert f"{len(failed)} of 8 inputs failed: listed in {folder / 'failed.csv'}" in ended.stderr.splitlines()
+
+
+def test_two_processes_share_the_list_of_what_failed() -> None:
+    write_photographs(Path("photos"))
+    for number in (2, 3, 5):
+        Path("photos", f"{number}.png").write_bytes(b"no image")
+    first, second = in_two_processes(predict_photographs(), code=1)
+    folder = Path("runs/version_0")
+    assert list(assert_all_but_those_that_failed_are_whole(folder)) == ["2.png", "3.png", "5.png"]
+    assert error_of(first) == f"error: the prediction lacks 3 inputs, see {folder / 'failed.csv'}"
+    assert first.stderr.count("cannot be read as an image") == 3
+    assert "cannot be read" not in second.stderr
 
 
 @pytest.mark.parametrize("stage", ["fit", "test"])

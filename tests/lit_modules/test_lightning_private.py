@@ -6,7 +6,7 @@ A test that fails here after an update of Lightning says where in Lightning to l
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
@@ -29,6 +29,7 @@ from lit_modules.lightning_private import (
     begin_next_epoch,
     begin_with_validation,
     cluster_environment,
+    guard_prediction,
     is_configured,
     is_resumed_between_epochs,
     validation_has_begun,
@@ -55,7 +56,7 @@ def test_a_failure_says_where_to_look() -> None:
 
 def test_every_use_says_where_to_look() -> None:
     uses = [use for use in vars(lightning_private).values() if inspect.getmodule(use) is lightning_private]
-    assert len(uses) == 9
+    assert len(uses) == 10
     assert all("Look at:" in inspect.getsource(use) for use in uses)
 
 
@@ -156,6 +157,45 @@ def test_a_training_by_steps_begins_the_next_epoch(tmp_path: Path) -> None:
         resumed.fit(model, ckpt_path=path, weights_only=True)
         assert model.seen == ["step", "step", "validation"]
         assert resumed.current_epoch == 2
+
+
+class Predicting(Tiny):
+    def predict_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        if len(batch) > 1:
+            raise ValueError("one at a time")
+        return batch * 10
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(torch.arange(3.0), batch_size=2)  # type: ignore[arg-type]
+
+
+class Seen(Callback):
+    def __init__(self) -> None:
+        self.seen: list[tuple[list[float], list[float], int]] = []
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        guard_prediction(trainer, guard_parts)
+
+    def on_predict_batch_end(self, trainer: Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.seen.append((batch.tolist(), outputs.tolist(), batch_idx))
+
+
+def guard_parts(predict: Callable[[Any], None], batch: Tensor) -> None:
+    if len(batch) > 1:
+        with pytest.raises(ValueError, match="one at a time"):
+            predict(batch)
+    for part in batch.split(1):
+        predict(part)
+
+
+def test_a_batch_that_fails_is_predicted_in_parts(tmp_path: Path) -> None:
+    """Callbacks see the parts, and what was predicted of each; in a second prediction, too."""
+    for _ in range(2):
+        seen = Seen()
+        with relying_on(guard_prediction):
+            predictions = trainer(tmp_path, callbacks=[seen]).predict(Predicting())
+            assert seen.seen == [([0.0], [0.0], 0), ([1.0], [10.0], 0), ([2.0], [20.0], 1)]
+            assert [float(prediction) for prediction in predictions] == [0, 10, 20]
 
 
 class SaveBeforeValidation(Callback):

@@ -1,3 +1,4 @@
+import logging
 import re
 import shutil
 import tarfile
@@ -239,3 +240,28 @@ def test_listing_looks_at_no_file(tmp_path: Path) -> None:
     files = list_classes(tmp_path, "train", list_class_folders(tmp_path / "train"))
     assert len(files.paths) == len(files.labels) == 600
     assert files.paths[200] == "train/class_1/0.jpg"
+
+
+def test_class_folders_are_searched_through_links_and_say_what_they_leave_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ("store/fox/1.jpg", "in/train/cat/1.png", "in/train/cat/young/2.png", "in/train/cat/@eaDir/1.png")
+    for name in (*names, "in/train/__MACOSX/cat/1.png", "in/train/stray.jpg", "in/train/cat/list.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    root = tmp_path / "in"
+    for name, target in {"fox": "../../store/fox", "all": ".", "cat/fox": "../fox", "cat/up": ".."}.items():
+        (root / "train" / name).symlink_to(target)
+    classes = list_class_folders(root / "train")
+    assert classes == ["cat", "fox"]
+    with caplog.at_level(logging.INFO, logger="datamodules"):
+        files = list_classes(root, "train", classes)
+    assert list(files.paths) == [
+        f"train/{name}" for name in ("cat/1.png", "cat/fox/1.jpg", "cat/young/2.png", "fox/1.jpg")
+    ]
+    assert files.labels.tolist() == [0, 0, 0, 1]
+    (told,) = caplog.messages
+    assert told.startswith(
+        f"'{root / 'train'}': 4 images, 2 other files left out (1 .txt, 1 images in no class folder), "
+    )
+    assert told.endswith("4 folders left out (@eaDir, __MACOSX, all, up: a link to one around it)")

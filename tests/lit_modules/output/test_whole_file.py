@@ -18,6 +18,17 @@ def test_what_fails_leaves_the_previous_file_and_nothing_else(tmp_path: Path, er
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("length", [1, 100, 101, 250, 255])
+def test_a_name_may_be_as_long_as_the_file_system_has_it(tmp_path: Path, length: int) -> None:
+    path = tmp_path / ("n" * length)
+    for text in ("first", "second"):
+        with whole_file(path) as unfinished:
+            unfinished.write_text(text)
+            assert unfinished.suffix == ".part"
+    assert path.read_text() == "second"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_an_error_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"No space .*file\.txt"), whole_file(tmp_path / "file.txt"):
         raise OSError(errno.ENOSPC, "No space left on device")
