@@ -24,7 +24,7 @@ _CACHES = ("DATA_OPTIMIZER_CACHE_FOLDER", "DATA_OPTIMIZER_DATA_CACHE_FOLDER")
 def convert(data_dir: str, output_dir: str, *, num_workers: int = 1, chunk_bytes: str = "64MB") -> None:
     """Write an ImageNet as litdata's chunks: ``train/``, ``val/`` and the names of the classes, ``classes/``.
 
-    Image files are stored as they are, neither decoded nor checked; in ids bytes that are not UTF-8 become ``\\xNN``.
+    Image files are stored as they are, neither decoded nor checked; in ids bytes that are not UTF-8 are escaped.
 
     Args:
         data_dir: As for ``ImageNetDataModule``.
