@@ -5,7 +5,7 @@ three other operands. So every derivative is a sum of the same two operators wit
 or by the gradient of its gradient.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -167,9 +167,8 @@ def _fold(tensor: Tensor, dim: int | None, size: int) -> Tensor:
     return (tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)).flatten(0, 1)
 
 
-def _each(info: Any, in_dims: Sequence[int | None], inputs: Sequence[Any]) -> list[list[Any]]:
-    """Inputs of each of a batch."""
-    return [
-        [value if dim is None else value.select(dim, i) for value, dim in zip(inputs, in_dims, strict=True)]
-        for i in range(info.batch_size)
-    ]
+def _each(info: Any, in_dims: Sequence[int | None], inputs: Sequence[Any]) -> Iterator[list[Any]]:
+    """Yield the inputs of each of a batch, of which the first five are tensors."""
+    for i in range(info.batch_size):
+        tensors = zip(inputs[:5], in_dims[:5], strict=True)
+        yield [*(t if dim is None else t.select(dim, i) for t, dim in tensors), *inputs[5:]]

@@ -102,7 +102,7 @@ def _differentiate(operator: Any, rules: Rules) -> None:
     """
 
     def forward(*inputs: Any) -> Any:
-        with torch._C._AutoDispatchBelowAutograd():
+        with torch._C._AutoDispatchBelowADInplaceOrView():
             return operator(*inputs)
 
     methods = {"forward": forward, "setup_context": rules.setup_context, "backward": rules.backward, "jvp": rules.jvp}
