@@ -100,7 +100,9 @@ def adaptive_conv2d(
     At output pixel p the atoms are ``D[b] = Σ_k coefficients[b, k, p] · bases[k]`` and the filter is
     ``K[o, c] = Σ_b weight[o, c, b] · D[b]``; the filter is never formed (paper equations 5 and 6). Like
     :func:`torch.nn.functional.conv2d` this is a cross-correlation with zero padding. Under autocast it computes in
-    the active dtype. It can be differentiated once; gradients repeat bit for bit.
+    the active dtype. It can be differentiated any number of times, in reverse and in forward mode, and under
+    :mod:`torch.func`'s transforms; where it is compiled, once and in reverse mode, and these run uncompiled. Gradients
+    repeat bit for bit.
 
     Args:
         x: Input ``[N, C, H, W]``.
