@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 
 from acda.ops.problem import Gradients
 
@@ -44,7 +45,7 @@ class ForwardRules(NamedTuple):
 
     def setup_context(self, ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         """Keep the four tensors that are multiplied."""
-        _save(ctx, inputs[:4], inputs[5:])
+        _save(ctx, inputs[:4], inputs[5:9])
 
     def backward(self, ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
         """Run the backward operator; the bias has a sum."""
@@ -58,14 +59,14 @@ class ForwardRules(NamedTuple):
     def jvp(self, ctx: Any, *tangents: Tensor | None) -> Tensor | None:
         """Run the forward operator for each tangent."""
         *given, bias = tangents[:5]
+        primals = _primals(ctx)
         total = None
         for i, tangent in enumerate(given):
             if tangent is not None:
-                operands = _replaced(ctx.saved_tensors, i, tangent)
-                total = _sum(total, self.forward(*operands, None, *ctx.rest))
+                total = _sum(total, self.forward(*_replaced(primals, i, tangent), None, *ctx.rest))
         if bias is None:
             return total
-        images, (rows, columns) = ctx.saved_tensors[0].shape[0], ctx.saved_tensors[1].shape[3:]
+        images, (rows, columns) = primals[0].shape[0], primals[1].shape[3:]
         return _sum(total, bias.view(1, -1, 1, 1).expand(images, -1, rows, columns))
 
     def vmap(self, info: Any, in_dims: Sequence[int | None], *inputs: Any) -> tuple[Tensor, int]:
@@ -102,15 +103,19 @@ class BackwardRules(NamedTuple):
             self._add(totals, 1, grad, replaced, ctx.rest, [want and j != i for j, want in enumerate(wants)])
         return *totals, *[None] * 5
 
-    def jvp(self, ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
+    def jvp(self, ctx: Any, *tangents: Tensor | None) -> tuple[Tensor, ...]:
         """Run the backward operator for each tangent."""
+        primals = _primals(ctx)
         totals: list[Tensor | None] = [None] * 4
         for i, tangent in enumerate(tangents[:5]):
             if tangent is not None:
-                grad, *operands = _replaced(ctx.saved_tensors, i, tangent)
+                grad, *operands = _replaced(primals, i, tangent)
                 needs = [needed and j != i - 1 for j, needed in enumerate(ctx.needs)]
                 self._add(totals, 0, grad, operands, ctx.rest, needs)
-        return tuple(totals)
+        return tuple(
+            (torch.zeros_like(t) if needed else t.new_zeros(0)) if total is None else total
+            for t, needed, total in zip(primals[1:], ctx.needs, totals, strict=True)
+        )
 
     def vmap(
         self, info: Any, in_dims: Sequence[int | None], *inputs: Any
@@ -147,6 +152,11 @@ def _save(ctx: Any, tensors: tuple[Tensor, ...], rest: tuple[Any, ...]) -> None:
     ctx.save_for_forward(*tensors)
     ctx.set_materialize_grads(False)
     ctx.rest = rest
+
+
+def _primals(ctx: Any) -> list[Tensor]:
+    """What was saved, without the tangents that it has on this level; those on others are needed there."""
+    return [unpack_dual(tensor).primal for tensor in ctx.saved_tensors]
 
 
 def _replaced(tensors: Sequence[Tensor], index: int, by: Tensor) -> list[Tensor]:

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._functorch.utils import enable_single_level_autograd_function
+from torch.autograd.forward_ad import _set_fwd_grad_enabled
 from torch.autograd.function import _SingleLevelFunction
 
+from acda.ops.after_import import opaque_to_compilers
 from acda.ops.derivatives import BackwardRules, ForwardRules, Operator, Rules
 from acda.ops.flops import register_flops
 from acda.ops.geometry import Geometry
@@ -89,7 +91,7 @@ def register(name: str, forward: Forward, backward: Backward) -> Forward:
 def _define(name: str, kernel: Operator, fake: Operator) -> Any:
     """Define ``acda::<name>``, which has no derivatives yet."""
     _library.define(name + torch.library.infer_schema(kernel, mutates_args=()), tags=(torch.Tag.pt2_compliant_tag,))
-    _library.impl(name, kernel, "CompositeExplicitAutograd")
+    torch.library.impl(f"acda::{name}", "default", opaque_to_compilers(kernel), lib=_library)
     torch.library.register_fake(f"acda::{name}", fake, lib=_library)
     return getattr(torch.ops.acda, name).default
 
@@ -102,17 +104,29 @@ def _differentiate(operator: Any, rules: Rules) -> None:
     """
 
     def forward(*inputs: Any) -> Any:
-        with torch._C._AutoDispatchBelowADInplaceOrView():
-            return operator(*inputs)
+        *arguments, grad_enabled = inputs
+        with (
+            torch._C._AutoDispatchBelowADInplaceOrView(),
+            torch.set_grad_enabled(grad_enabled),
+            _set_fwd_grad_enabled(True),
+        ):
+            return operator(*arguments)
 
-    methods = {"forward": forward, "setup_context": rules.setup_context, "backward": rules.backward, "jvp": rules.jvp}
-    function = type(
-        "AdaptiveConv2d", (_SingleLevelFunction,), {name: staticmethod(method) for name, method in methods.items()}
-    )
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        with _set_fwd_grad_enabled(True):
+            return rules.jvp(ctx, *tangents)
+
+    methods = {
+        "forward": forward,
+        "setup_context": rules.setup_context,
+        "backward": lambda ctx, *grads: (*rules.backward(ctx, *grads), None),
+        "jvp": jvp,
+    }
+    function = type("AdaptiveConv2d", (_SingleLevelFunction,), {n: staticmethod(m) for n, m in methods.items()})
 
     def apply(*inputs: Any) -> Any:
         with enable_single_level_autograd_function():
-            return function.apply(*inputs)
+            return function.apply(*inputs, torch.is_grad_enabled())
 
     _library.impl(operator, apply, "Autograd")
     torch.library.register_vmap(operator, rules.vmap, lib=_library)
