@@ -156,7 +156,7 @@ def _save(ctx: Any, tensors: tuple[Tensor, ...], rest: tuple[Any, ...]) -> None:
 
 def _primals(ctx: Any) -> list[Tensor]:
     """What was saved, without the tangents that it has on this level; those on others are needed there."""
-    return [unpack_dual(tensor).primal for tensor in ctx.saved_tensors]
+    return [unpack_dual(tensor, level=0).primal for tensor in ctx.saved_tensors]
 
 
 def _replaced(tensors: Sequence[Tensor], index: int, by: Tensor) -> list[Tensor]:
