@@ -112,9 +112,8 @@ class DDFConv2d(Comparator):
         shape = (x.shape[0], self.out_channels)
         return filter_norm(filters.view(*shape, self.geometry.kernel_size**2), dim=2).view(*shape, *self.kernel_size)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def convolve(self, x: Tensor) -> Tensor:
         """Filter each channel's window at each pixel with the product of the two filters."""
-        self.output_size(x)
         x = self.project(x)
         channel = self.channel_filters(x) * self.scale.view(-1, 1, 1)
         weighted = windows(x, self.geometry) * channel[:, :, None, None]

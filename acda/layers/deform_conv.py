@@ -91,11 +91,10 @@ class DeformConv2d(Comparator):
         offsets, logits = self.offset(x).split((2 * taps, taps), dim=1)
         return offsets, torch.sigmoid(logits)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def convolve(self, x: Tensor) -> Tensor:
         """Apply the deformable convolution."""
         from torchvision.ops import deform_conv2d  # type: ignore[import-untyped]
 
-        self.output_size(x)
         offsets, modulation = self.offsets(x)
         wide = torch.promote_types(x.dtype, torch.float32)
         bias = None if self.bias is None else self.bias.to(wide)

@@ -73,7 +73,7 @@ class Involution2d(Comparator):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, {"reduction": reduction})
-        self.reduction = reduction
+        self.reduction = int(reduction)
         most = max(1, out_channels // _CHANNELS_PER_GROUP)
         self.groups = next(groups for groups in range(most, 0, -1) if out_channels % groups == 0)
         self.project: nn.Module = nn.Identity()
@@ -118,7 +118,7 @@ class Involution2d(Comparator):
         filters: Tensor = self.span(F.relu(self.norm(self.reduce(x[:, :, :rows, :columns]))))
         return filters.view(-1, self.groups, *self.kernel_size, rows, columns)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def convolve(self, x: Tensor) -> Tensor:
         """Filter each pixel's windows with its own filters."""
         rows, columns = self.output_size(x)
         x = self.project(x)
