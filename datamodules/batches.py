@@ -57,13 +57,17 @@ class PhotographBatch(NamedTuple):
 
     Attributes:
         image: Normalised images, float32 ``[N, 3, H, W]``.
-        original_size: Height and width of the files' images before any resizing, int64 ``[N, 2]``.
+        original_size: Height and width of the files' images before any resizing, as shown, int64 ``[N, 2]``.
         id: One name for each image, unique within the data set (a path relative to its folder).
+        exif: For each, the image in which positions are to be told: as ``stored`` in the file or as ``shown``.
+        orientation: How the stored images were turned to show them, 1 to 8 as in EXIF (1: not), int64 ``[N]``.
     """
 
     image: Tensor
     original_size: Tensor
     id: list[str]
+    exif: list[str]
+    orientation: Tensor
 
 
 class RestorationBatch(NamedTuple):

@@ -62,7 +62,7 @@ class AdaptiveConvolution(nn.Module, ABC):
             return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x,), {})  # type: ignore[unreachable]
         if x.dim() == 3:
             return self.forward(x[None])[0]
-        untraced(self.output_size, x)
+        self.output_size(x)
         y = self.convolve(x)
         return lay_out(y, any_channels_last(x, *self.parameters()))
 
@@ -72,11 +72,12 @@ class AdaptiveConvolution(nn.Module, ABC):
         Raises:
             ValueError: If ``x`` is not ``[N, C, H, W]``, or smaller than a window with its padding.
         """
-        if x.dim() != 4 or x.shape[1] != self.in_channels:
+        shape = untraced(lambda: list(x.shape))
+        if len(shape) != 4 or shape[1] != self.in_channels:
             raise ValueError(
-                f"x must have shape [N, {self.in_channels}, H, W] (in_channels={self.in_channels}), got {list(x.shape)}"
+                f"x must have shape [N, {self.in_channels}, H, W] (in_channels={self.in_channels}), got {shape}"
             )
-        return self.geometry.output_size(x.shape[2], x.shape[3])
+        return self.geometry.output_size(shape[2], shape[3])
 
     def extra_repr(self) -> str:
         """Channels, kernel size, those of the other arguments that are not at their default, sizes of its own."""

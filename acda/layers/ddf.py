@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from acda.layers.comparator import LEAST_HIDDEN, Comparator, add_bias, centred, windows
 from acda.ops.geometry import IntOrPair
+from acda.ops.tracing import untraced
 
 _EPS = 1e-5
 
@@ -130,7 +131,7 @@ def filter_norm(filters: Tensor, dim: int) -> Tensor:
     Returns:
         The same shape; zeros for a filter whose taps are equal, with finite gradients.
     """
-    taps = filters.shape[dim]
+    taps = untraced(filters.size, dim)
     centred_filters = filters - filters.mean(dim, keepdim=True)
     # A norm and not std, whose gradient is NaN at 0.
     std = torch.linalg.vector_norm(centred_filters, dim=dim, keepdim=True) / math.sqrt(taps - 1)

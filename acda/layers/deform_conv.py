@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from acda.layers.comparator import Comparator
 from acda.ops.geometry import IntOrPair
+from acda.ops.tracing import is_in_forward_mode
 
 
 class DeformConv2d(Comparator):
@@ -95,6 +96,10 @@ class DeformConv2d(Comparator):
         """Apply the deformable convolution."""
         from torchvision.ops import deform_conv2d  # type: ignore[import-untyped]
 
+        if is_in_forward_mode():
+            raise NotImplementedError(
+                "DeformConv2d has derivatives in reverse mode alone: torchvision's operator would drop tangents"
+            )
         offsets, modulation = self.offsets(x)
         wide = torch.promote_types(x.dtype, torch.float32)
         bias = None if self.bias is None else self.bias.to(wide)

@@ -12,6 +12,7 @@ from acda.layers.generator import TANH_VARIANCE
 from acda.layers.memory import refuse_over
 from acda.ops.geometry import IntOrPair
 from acda.ops.layout import lay_out
+from acda.ops.tracing import untraced
 
 _GENERATOR_SIDE = 3
 
@@ -133,7 +134,8 @@ class DynamicFilterConv2d(Comparator):
             MemoryError: If they do not fit.
         """
         self.output_size(x)
-        refuse_over(f"filters for x of shape {list(x.shape)}", self.filter_bytes(x.shape), self.max_bytes, x.device)
+        shape = untraced(lambda: list(x.shape))
+        refuse_over(f"filters for x of shape {shape}", self.filter_bytes(shape), self.max_bytes, x.device)
         hidden = torch.tanh(self.norm(self.conv1(x)))
         # With channels last in memory each pixel's filter is a matrix in one piece, and applying it copies nothing.
         hidden = lay_out(centred(hidden, self.geometry, _GENERATOR_SIDE), channels_last=True)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from acda.layers.comparator import LEAST_HIDDEN, Comparator, add_bias, windows
 from acda.ops.geometry import IntOrPair
+from acda.ops.tracing import untraced
 
 _CHANNELS_PER_GROUP = 16
 
@@ -109,7 +110,7 @@ class Involution2d(Comparator):
 
     def filters(self, x: Tensor) -> Tensor:
         """Generate the pixels' filters, ``[N, G, l, l, H_out, W_out]``, for projected ``x`` ``[N, O, H, W]``."""
-        rows, columns = self.geometry.output_size(x.shape[2], x.shape[3])
+        rows, columns = untraced(lambda: self.geometry.output_size(x.shape[2], x.shape[3]))
         vertical, horizontal = (p - side // 2 for p, side in zip(self.padding, self.kernel_size, strict=True))
         # From the first window's centre on; a window centred beyond the image sees zeros.
         x = F.pad(x, (horizontal, max(0, horizontal), vertical, max(0, vertical)))

@@ -1,7 +1,7 @@
 """Layouts in memory, by PyTorch's rule for convolutions."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._C._functorch import peek_interpreter_stack
 
 from acda.ops.tracing import untraced
@@ -21,14 +21,18 @@ def any_channels_last(*tensors: Tensor) -> bool:
 
 
 def _lies_channels_last(tensor: Tensor) -> bool:
-    if tensor.dim() != 4 or tensor.stride(1) == 0:
+    if tensor.dim() != 4:
+        return False
+    if torch.compiler.is_compiling():  # which cannot tell the strides of tensors of any size
+        return tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
+    strides = tensor.stride()
+    if strides[1] == 0:
         return False
     least = 0
     for dim in (1, 3, 2, 0):
-        stride = tensor.stride(dim)
-        if stride < least or (dim == 0 and least == tensor.stride(1)):
+        if strides[dim] < least or (dim == 0 and least == strides[1]):
             return False
-        least = stride * max(1, tensor.shape[dim])
+        least = strides[dim] * max(1, tensor.shape[dim])
     return True
 
 
@@ -45,3 +49,15 @@ def lay_out(tensor: Tensor, channels_last: bool) -> Tensor:
     if not torch.compiler.is_compiling() and peek_interpreter_stack() is not None:
         return tensor
     return tensor.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+
+def lay_out_weights(network: nn.Module) -> None:
+    """Bring the weights of a network's convolutions to channels last, so that what they give lies so too.
+
+    Args:
+        network: Changed in place, but for what it computes. Unlike ``network.to(memory_format=torch.channels_last)``
+            this passes over parameters of five dimensions.
+    """
+    for parameter in network.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

@@ -13,6 +13,7 @@ from datamodules.crowd.density import check_kernel
 from datamodules.crowd.samples import CrowdFiles, CrowdSamples, Photographs
 from datamodules.crowd.transforms import CrowdAugmentation, CrowdAugmentationName
 from datamodules.errors import check_at_least, check_fractions, check_one_of, refuse
+from datamodules.files.readers import Exif
 from datamodules.splits import ValidateOn, split_indices
 from datamodules.transforms.pixels import EightBit, Normalise
 from datamodules.types import Indices, Pixels
@@ -28,9 +29,13 @@ class CrowdDataModule(ImageDataModule, ABC):
     Training batches are ``CrowdBatch`` with crops ``[N, 3, crop_size, crop_size]``; validation and test take whole
     images, one by one, and prediction, whose batches are ``PhotographBatch``, too. ``num_heads`` is the number of heads
     in the crop or image, which is what ``density`` sums to: a Gaussian of fixed size at each head, drawn after all
-    changes to the image. Images are normalised with ImageNet's mean and standard deviation. Annotations refer to images
-    as they are stored, so where there are any, a camera's note to turn the image is ignored, as in MATLAB and in
-    published code.
+    changes to the image. Images are normalised with ImageNet's mean and standard deviation.
+
+    A camera may note in a photograph (EXIF) that it is to be turned. ``exif`` says which image annotations refer to,
+    the one as ``stored``, as in MATLAB and in published code, or the one as ``shown`` by today's tools. Training and
+    evaluation take that image. Prediction takes photographs as shown, and tells positions in the one of ``exif``, so
+    that they can serve as annotations. Annotations that fit the other image only are refused; see
+    :func:`~datamodules.crowd.positions.place_points`.
 
     Augmentation ``standard``: a random part, scaled by 0.8 to 1.2, a left-right flip (p = 0.5), grey (p = 0.1), gamma
     0.5 to 1.5 (p = 0.3). ``none``: a random part as it is. Images smaller than it are padded at the bottom and right
@@ -46,6 +51,7 @@ class CrowdDataModule(ImageDataModule, ABC):
         sigma: Standard deviation of the Gaussian that stands for a head, in pixels after any resizing. Default: 4.
         kernel_size: Height and width of its kernel, in pixels, odd. Default: 15.
         coord_offset: What is subtracted from the annotated coordinates, in pixels before any resizing. Default: 0.
+        exif: Whether positions are of the images as ``stored`` or as ``shown``. Default: ``stored``.
         batch_size: Crops in a training batch, on each device. Default: 16.
         num_workers: Processes that read images, for each loader. Default: 2.
         **kwargs: Those of :class:`~datamodules.base.ImageDataModule`.
@@ -65,6 +71,7 @@ class CrowdDataModule(ImageDataModule, ABC):
         sigma: float = 4.0,
         kernel_size: int = 15,
         coord_offset: float = 0.0,
+        exif: Exif = "stored",
         batch_size: int = 16,
         num_workers: int = 2,
         **kwargs: Any,
@@ -76,8 +83,10 @@ class CrowdDataModule(ImageDataModule, ABC):
         check_one_of(get_args(ValidateOn), validate_on=validate_on)
         if not np.isfinite(coord_offset):
             refuse("coord_offset", coord_offset, "a finite number of pixels, such as 0 or 1")
+        check_one_of(get_args(Exif), exif=exif)
         self.validate_on = validate_on
         self.coord_offset = coord_offset
+        self.exif = exif
         self._kernel = sigma, kernel_size
         self._augmentation = CrowdAugmentation(crop_size, augmentation)
         self._fractions = {"val": val_fraction}
@@ -123,7 +132,7 @@ class CrowdDataModule(ImageDataModule, ABC):
     def predict_samples(self) -> Photographs:
         """Return images below ``predict_dir``, whole."""
         transform = Normalise(IMAGENET_MEAN, IMAGENET_STD, after=self.prepare)
-        return Photographs(self.predict_folder(EightBit()), transform)
+        return Photographs(self.predict_folder(EightBit()), transform, self.exif)
 
     @property
     def evaluation_batch_size(self) -> int:

@@ -6,9 +6,10 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
-from datamodules.crowd.samples import CrowdFiles, read_stored
+from datamodules.crowd.samples import CrowdFiles
 from datamodules.errors import check_one_of
 from datamodules.files.conversion import Conversion, convert
+from datamodules.files.readers import read_image
 from datamodules.transforms.crops import resize_bilinear
 from datamodules.types import Points
 
@@ -49,7 +50,7 @@ def resize_files(files: CrowdFiles, rule: ResizeRule, folder: Path) -> CrowdFile
     Args:
         files: The images as published.
         rule: See :func:`compute_resized_size`.
-        folder: Where resized images are kept; of this split and rule alone.
+        folder: Where resized images are kept; of this split, rule and ``files.exif`` alone.
 
     Returns:
         The images after resizing, with the heads moved along; those that keep their size are where they were.
@@ -57,7 +58,7 @@ def resize_files(files: CrowdFiles, rule: ResizeRule, folder: Path) -> CrowdFile
     Raises:
         DataError: If an image that is to be resized is damaged, or ``folder`` cannot be written to.
     """
-    result = CrowdFiles([], [], [], files.ids)
+    result = CrowdFiles([], [], [], files.ids, files.exif)
     steps, sizes = [], {}
     for path, before, points in zip(files.paths, files.sizes, files.points, strict=True):
         after = compute_resized_size(*before, rule)
@@ -73,7 +74,7 @@ def resize_files(files: CrowdFiles, rule: ResizeRule, folder: Path) -> CrowdFile
         result.points.append(_scale_points(points, before, after))
 
     def write(step: Conversion, targets: list[Path]) -> None:
-        image = resize_bilinear(read_stored(step.sources[0]), *sizes[step])
+        image = resize_bilinear(read_image(step.sources[0], exif=files.exif), *sizes[step])
         Image.fromarray(image).save(targets[0], quality=95, subsampling=0)
 
     convert(steps, write, folder, "cache_dir")

@@ -1,25 +1,21 @@
 """Photographs of crowds with the positions of heads, and photographs to predict."""
 
-import logging
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from PIL import ExifTags, Image
 from torch import Tensor
 
 from datamodules.batches import IMAGENET_MEAN, IMAGENET_STD, CrowdBatch, PhotographBatch
 from datamodules.crowd.density import make_density_map
+from datamodules.crowd.positions import AnnotatedImage, place_points
+from datamodules.errors import DataError
 from datamodules.files.progress import show_progress
-from datamodules.files.readers import decode_image, read_content, read_stored_size
+from datamodules.files.readers import Exif, read_header, read_image
 from datamodules.samples import ImageFolder, SampleSet, batch_of_one
 from datamodules.transforms.pixels import Normalise
 from datamodules.types import Indices, Pixels, Points
-
-_log = logging.getLogger(__name__)
 
 
 class CrowdFiles(NamedTuple):
@@ -30,68 +26,52 @@ class CrowdFiles(NamedTuple):
         sizes: Their heights and widths, in pixels.
         points: Positions (x, y) of the heads in each image's pixels, float32 ``[count, 2]``, none outside of it.
         ids: One name for each image, unique within the split.
+        exif: Whether sizes and points are of the images as ``stored`` or as ``shown``; they are read likewise.
     """
 
     paths: list[Path]
     sizes: list[tuple[int, int]]
     points: list[Points]
     ids: list[str]
+    exif: Exif
 
 
 def read_crowd(
-    pairs: Sequence[tuple[Path, Path]], read: Callable[[Path], Points], coord_offset: float, folder: Path
+    pairs: Sequence[tuple[Path, Path]],
+    read: Callable[[Path], Points],
+    coord_offset: float,
+    exif: Exif,
+    folder: Path,
 ) -> CrowdFiles:
-    """Read all annotations of a split; how many heads were moved into their image is logged. Shows progress.
+    """Read all annotations of a split, and check them against the images' headers. Shows progress.
 
     Args:
         pairs: Images and their annotations.
         read: Reads an annotation, see ``annotations``.
         coord_offset: What is subtracted from the annotated coordinates, in pixels.
+        exif: Whether annotations refer to the images as ``stored`` or as ``shown``.
         folder: What ids are relative to.
 
     Returns:
-        The images with their annotations; heads outside their image are moved to its border.
+        The images with their annotations; heads outside their image are moved to its border, see
+        :func:`~datamodules.crowd.positions.place_points`.
 
     Raises:
-        DataError: If an annotation or the beginning of an image is missing or damaged; names the file.
+        DataError: If an annotation or the beginning of an image is missing or damaged, or annotations do not fit the
+            images; names the file.
     """
-    files = CrowdFiles([], [], [], [])
-    moved = 0
     place = pairs[0][0].parent
-    for image, annotation in show_progress(pairs, f"Reading the annotations of '{place}'", "images"):
-        height, width = read_stored_size(image)
-        points = read(annotation) - np.float32(coord_offset)
-        inside = points.clip(0, np.array((width - 1, height - 1), np.float32))
-        moved += int((inside != points).any(1).sum())
-        files.paths.append(image)
-        files.sizes.append((height, width))
-        files.points.append(inside)
-        files.ids.append(image.relative_to(folder).as_posix())
-    heads = sum(map(len, files.points))
-    _log.info("'%s': %d images, %d heads, %d of them moved to their image's border", place, len(pairs), heads, moved)
-    return files
-
-
-def read_stored(path: Path) -> Pixels:
-    """Read an image as it is stored, which annotations refer to, even if the camera noted that it is to be turned.
-
-    Args:
-        path: The file.
-
-    Returns:
-        RGB, uint8 ``[H, W, 3]``.
-
-    Raises:
-        DataError: If it cannot be read.
-    """
-    content = read_content(path)
-    pixels = decode_image(content, path)
-    with Image.open(BytesIO(content)) as file:
-        try:
-            turned = file.getexif().get(ExifTags.Base.Orientation, 1) != 1
-        except Exception:  # a damaged note may raise any; such an image is not turned
-            turned = False
-        return np.array(file.convert("RGB")) if turned else pixels
+    images = [
+        AnnotatedImage(image, read_header(image), read(annotation))
+        for image, annotation in show_progress(pairs, f"Reading the annotations of '{place}'", "images")
+    ]
+    return CrowdFiles(
+        paths=[image.path for image in images],
+        sizes=[image.header.size(exif) for image in images],
+        points=place_points(images, exif, coord_offset, place),
+        ids=[image.path.relative_to(folder).as_posix() for image in images],
+        exif=exif,
+    )
 
 
 class CrowdSamples(SampleSet[CrowdBatch]):
@@ -128,10 +108,13 @@ class CrowdSamples(SampleSet[CrowdBatch]):
         """Return the photograph at a position of this part, or a crop of it, as a batch of one.
 
         Raises:
-            DataError: If it cannot be read; names the file.
+            DataError: If it cannot be read, or has another size than before; names the file.
         """
         source = self._indices[index]
-        pixels, points = read_stored(self._files.paths[source]), self._files.points[source]
+        path, points = self._files.paths[source], self._files.points[source]
+        pixels = read_image(path, exif=self._files.exif)
+        if pixels.shape[:2] != self._files.sizes[source]:
+            raise DataError(f"'{path}' has changed its size since its annotation was read. Start again.")
         if self._augmentation is not None:
             pixels, points = self._augmentation(pixels, points)
         density = make_density_map(points, pixels.shape[0], pixels.shape[1], self._sigma, self._kernel_size)
@@ -150,11 +133,13 @@ class Photographs(SampleSet[PhotographBatch]):
     Args:
         images: The images, 8-bit pixels.
         transform: From one image, uint8 ``[H, W, 3]``, to a float32 tensor ``[3, H', W']``.
+        exif: Whether positions are to be told in the images as ``stored`` or as ``shown``.
     """
 
-    def __init__(self, images: ImageFolder, transform: Callable[[Pixels], Tensor]) -> None:
+    def __init__(self, images: ImageFolder, transform: Callable[[Pixels], Tensor], exif: Exif) -> None:
         self._images = images
         self._transform = transform
+        self._exif = exif
 
     def __len__(self) -> int:
         """Count the photographs."""
@@ -164,4 +149,11 @@ class Photographs(SampleSet[PhotographBatch]):
         """Return one photograph, as a batch of one."""
         image, name = self._images[index]
         size = torch.tensor([image.shape[2:]])
-        return PhotographBatch(batch_of_one(self._transform(image[0].permute(1, 2, 0).numpy())), size, name)
+        header = read_header(self._images.paths[index])
+        return PhotographBatch(
+            image=batch_of_one(self._transform(image[0].permute(1, 2, 0).numpy())),
+            original_size=size,
+            id=name,
+            exif=[self._exif],
+            orientation=torch.tensor([header.orientation]),
+        )

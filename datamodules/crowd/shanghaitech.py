@@ -72,7 +72,7 @@ class ShanghaiTechDataModule(CrowdDataModule):
         part = self._part_folder()
         folder = part / f"{split}_data"
         pairs = pair_files(folder / "images", _find_annotations(folder), prefix="GT_")
-        return read_crowd(pairs, read_image_info, self.coord_offset, part)
+        return read_crowd(pairs, read_image_info, self.coord_offset, self.exif, part)
 
     def _part_folder(self) -> Path:
         names = f"part_{self.part}", f"part_{self.part}_final"

@@ -27,10 +27,11 @@ class UCFQNRFDataModule(CrowdDataModule):
     - ``long_1536``: images whose longer side is above 1536 pixels are shrunk to that,
     - ``none``: they are used as they are.
 
-    This is done once, bilinear with antialiasing, into ``<cache_dir>/resized_<rule>/Train`` and ``Test``, as JPEG of
-    quality 95 without subsampled colours: PNG would take three times the space and the time to read. Images that the
-    rule leaves as they are are read from where they are. What is interrupted goes on where it stopped, and images that
-    have changed since are resized again. Positions are always read from the published files, and move with the pixels.
+    This is done once, bilinear with antialiasing, into ``<cache_dir>/resized_<rule>/Train`` and ``Test`` (with ``exif``
+    ``shown``: ``resized_<rule>_shown``), as JPEG of quality 95 without subsampled colours: PNG would take three times
+    the space and the time to read. Images that the rule leaves as they are are read from where they are. What is
+    interrupted goes on where it stopped, and images that have changed since are resized again. Positions are always
+    read from the published files, and move with the pixels.
 
     ``coord_offset`` is subtracted from positions before resizing. Positions outside their image, which occur, are moved
     to its border, and their number is logged. All annotations are read and checked before anything runs.
@@ -89,9 +90,11 @@ class UCFQNRFDataModule(CrowdDataModule):
         """Find the published training or test images, resize them if that is not done, and read their annotations."""
         root = self._published_folder()
         folder = root / _FOLDERS[split]
-        files = read_crowd(pair_files(folder, folder, suffix="_ann"), read_ann_points, self.coord_offset, root)
+        pairs = pair_files(folder, folder, suffix="_ann")
+        files = read_crowd(pairs, read_ann_points, self.coord_offset, self.exif, root)
         cache = root if self.cache_dir is None else Path(self.cache_dir).expanduser()
-        return resize_files(files, self.resize, cache / f"resized_{self.resize}" / _FOLDERS[split])
+        settings = self.resize if self.exif == "stored" else f"{self.resize}_{self.exif}"
+        return resize_files(files, self.resize, cache / f"resized_{settings}" / _FOLDERS[split])
 
     def prepare(self, image: Pixels) -> Pixels:
         """Resize an image to predict by the rule."""

@@ -9,10 +9,9 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
-from datamodules.files.readers import BAD_IMAGE, decode_image, read_content, read_deep_values, unreadable
+from datamodules.files.readers import BAD_IMAGE, PNG, decode_image, read_content, read_deep_values, turn, unreadable
 from datamodules.types import DeepPixels, Pixels
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH, _PNG_COLOUR = 24, 25  # where a PNG file says how many bits a channel has, and which channels there are
 _PNG_GREY = (0, 4)  # without and with transparency
 _WHITE = np.uint32(65535)
@@ -59,12 +58,12 @@ def read_precise(path: str | Path) -> PreciseImage:
             orientation = file.getexif().get(ExifTags.Base.Orientation, 1) if deep and file.format == "PNG" else 1
     except BAD_IMAGE as error:
         raise unreadable(path, error, empty=not content) from error
-    pixels = _upright(_decode_deep(content, path), orientation) if deep else decode_image(content, path)
+    pixels = turn(_decode_deep(content, path), orientation) if deep else decode_image(content, path)
     return PreciseImage(pixels, grey)
 
 
 def _is_grey(file: Image.Image, content: bytes) -> bool:
-    if content.startswith(_PNG):
+    if content.startswith(PNG):
         return content[_PNG_COLOUR] in _PNG_GREY
     return file.mode in ("1", "L", "LA")
 
@@ -73,7 +72,7 @@ def _is_deep(file: Image.Image, content: bytes) -> bool:
     """Tell whether an image of several channels has 16 bits in each, of which Pillow would drop 8."""
     if isinstance(file, TiffImageFile):
         return file.mode != "CMYK" and file.tag_v2.get(BITSPERSAMPLE, (1,))[0] == 16
-    return content.startswith(_PNG) and content[_PNG_DEPTH] == 16
+    return content.startswith(PNG) and content[_PNG_DEPTH] == 16
 
 
 def _decode_deep(content: bytes, path: str | Path) -> DeepPixels:
@@ -85,14 +84,3 @@ def _decode_deep(content: bytes, path: str | Path) -> DeepPixels:
         alpha = pixels[..., 3:].astype(np.uint32)
         rgb = ((rgb * alpha + _WHITE * (_WHITE - alpha) + _WHITE // 2) // _WHITE).astype(np.uint16)
     return rgb
-
-
-def _upright(pixels: DeepPixels, orientation: int) -> DeepPixels:
-    """Turn an image as its EXIF orientation demands."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels

@@ -1,33 +1,68 @@
 """Image files to arrays."""
 
+import os
 import struct
+import zlib
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO, Literal, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from datamodules.errors import DataError
-from datamodules.types import Pixels
+from datamodules.types import DeepPixels, Pixels
+
+Exif = Literal["stored", "shown"]
+"""An image as its pixels are stored, or as it is shown: turned as a camera noted (EXIF)."""
+
+AnyPixels = TypeVar("AnyPixels", Pixels, DeepPixels)
+
+PNG = b"\x89PNG\r\n\x1a\n"
+"""What a PNG file begins with."""
 
 _JPEG = b"\xff\xd8\xff"
+_PNG_PIXELS = b"\0\0\0\0IDAT5\xaf\x06\x1e"  # none
+_PNG_NOTES = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+_XMP_ORIENTATION = b"tiff:Orientation"
 _FRAMES, _NO_FRAMES = range(0xC0, 0xD0), (0xC4, 0xC8, 0xCC)  # markers of JPEG
 BAD_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 """What Pillow raises for a damaged file, depending on its format and on where the damage is."""
 
 
-def read_image(path: str | Path, grey: bool = False) -> Pixels:
+class ImageHeader(NamedTuple):
+    """What the header of an image file says.
+
+    Attributes:
+        height: Height of the image as stored, in pixels.
+        width: Its width.
+        orientation: How a camera noted that it is to be turned, 1 to 8 as in EXIF; 1: not at all.
+    """
+
+    height: int
+    width: int
+    orientation: int
+
+    def size(self, exif: Exif) -> tuple[int, int]:
+        """Return height and width of the image, as stored or as shown."""
+        sideways = exif == "shown" and self.orientation >= 5
+        return (self.width, self.height) if sideways else (self.height, self.width)
+
+
+def read_image(path: str | Path, grey: bool = False, exif: Exif = "shown") -> Pixels:
     """Read an image file of any common kind, whatever its suffix.
 
-    The orientation a camera noted (EXIF) is applied. Of 16-bit channels the high byte is kept, so 65535 becomes 255.
-    Transparent images are laid onto white, palettes are resolved, and CMYK is converted without a colour profile. Of
-    an animation the first frame is read.
+    The orientation a camera noted (EXIF) is applied, unless ``exif`` says otherwise. Of 16-bit channels the high byte
+    is kept, so 65535 becomes 255. Transparent images are laid onto white, palettes are resolved, and CMYK is converted
+    without a colour profile. Of an animation the first frame is read.
 
     Args:
         path: The file.
         grey: Read as one channel, the luma 0.299 R + 0.587 G + 0.114 B, instead of RGB.
+        exif: ``shown``, or ``stored`` to leave the image as it is stored, whatever a camera noted.
 
     Returns:
         The image, uint8 ``[H, W, 3]``, or ``[H, W, 1]`` with ``grey``.
@@ -36,7 +71,7 @@ def read_image(path: str | Path, grey: bool = False) -> Pixels:
         DataError: If the file is missing, damaged or of an unknown kind, or holds floating point or 32-bit numbers,
             whose range is not known; names the file.
     """
-    return decode_image(read_content(path), path, grey)
+    return decode_image(read_content(path), path, grey, exif)
 
 
 def read_content(path: str | Path) -> bytes:
@@ -51,13 +86,14 @@ def read_content(path: str | Path) -> bytes:
         raise unreadable(path, error) from error
 
 
-def decode_image(content: bytes, name: str | Path, grey: bool = False) -> Pixels:
+def decode_image(content: bytes, name: str | Path, grey: bool = False, exif: Exif = "shown") -> Pixels:
     """Read an image from the content of a file, see :func:`read_image`.
 
     Args:
         content: What the file holds.
         name: What to call it in messages.
         grey: As in :func:`read_image`.
+        exif: As there.
 
     Returns:
         As there.
@@ -66,45 +102,110 @@ def decode_image(content: bytes, name: str | Path, grey: bool = False) -> Pixels
         DataError: As there.
     """
     if content.startswith(_JPEG) and not grey:
-        pixels = _decode_jpeg(content)
+        pixels = _decode_jpeg(content, exif)
         if pixels is not None:
             return pixels
     try:
         with Image.open(BytesIO(content)) as file:
-            image = _eight_bit(ImageOps.exif_transpose(file))
+            turned_back = find_orientation(file) if exif == "stored" and isinstance(file, TiffImageFile) else 1
+            image = _eight_bit(ImageOps.exif_transpose(file) if exif == "shown" else file)
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             pixels = np.array(image.convert("L" if grey else "RGB"))
     except BAD_IMAGE as error:
         raise unreadable(name, error, empty=not content) from error
+    pixels = turn(pixels, {6: 8, 8: 6}.get(turned_back, turned_back))  # Pillow always turns a TIFF
     return pixels[..., None] if grey else pixels
 
 
 def read_stored_size(path: str | Path) -> tuple[int, int]:
-    """Read height and width of an image as it is stored, in pixels, from the beginning of the file alone.
+    """Read height and width of an image as it is stored, in pixels, see :func:`read_header`."""
+    return read_header(path).size("stored")
+
+
+def read_header(path: str | Path) -> ImageHeader:
+    """Read the size of an image as it is stored, and how it is to be turned, without its pixels.
 
     Args:
         path: The file.
 
     Returns:
-        Height and width, without regard to an orientation that a camera noted.
+        Size and orientation.
 
     Raises:
         DataError: If the file is missing, or its beginning is damaged or of an unknown kind; names the file.
     """
     try:
-        with Image.open(path) as file:
-            return file.height, file.width
+        with Path(path).open("rb") as stream, Image.open(_leave_out_pixels(stream)) as file:
+            shown = file.height, file.width
+            orientation = find_orientation(file)
+            # Pillow gives the size of a TIFF as shown, of all else as stored.
+            sideways = isinstance(file, TiffImageFile) and orientation >= 5
+            return ImageHeader(*(shown[::-1] if sideways else shown), orientation)
     except BAD_IMAGE as error:
         raise unreadable(path, error) from error
 
 
-def _decode_jpeg(content: bytes) -> Pixels | None:
+def find_orientation(file: Image.Image) -> int:
+    """Find how an open image is to be turned by what a camera noted, 1 to 8 as in EXIF; pixels are not decoded."""
+    try:
+        noted = Image.Image.getexif(file).get(ExifTags.Base.Orientation, 1)  # a PNG's own would decode it
+    except Exception:  # a damaged note may raise any; such an image is not turned
+        return 1
+    return noted if noted in range(1, 9) else 1
+
+
+def turn(pixels: AnyPixels, orientation: int) -> AnyPixels:
+    """Turn an image from as it is stored to as it is shown.
+
+    Args:
+        pixels: ``[H, W]`` or ``[H, W, C]``.
+        orientation: 1 to 8 as in EXIF.
+
+    Returns:
+        The same pixels, in another order.
+    """
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _leave_out_pixels(stream: BinaryIO) -> BinaryIO:
+    """Leave out the pixels of a PNG, after which notes may come; other files are returned as they are."""
+    content = stream.read(len(PNG))
+    if content != PNG:
+        stream.seek(0)
+        return stream
+    after_pixels = False
+    while len(start := stream.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", start)
+        if kind == b"IDAT":
+            after_pixels = True
+            stream.seek(length + 4, os.SEEK_CUR)
+        elif not after_pixels:
+            content += start + stream.read(length + 4)
+        elif kind in _PNG_NOTES:
+            note = stream.read(length)
+            content += start + note + struct.pack(">I", zlib.crc32(kind + note))  # not checked by decoders there
+            stream.seek(4, os.SEEK_CUR)
+        else:
+            stream.seek(length + 4, os.SEEK_CUR)
+    return BytesIO(content + _PNG_PIXELS)
+
+
+def _decode_jpeg(content: bytes, exif: Exif) -> Pixels | None:
     """Decode a JPEG file to RGB, the same as Pillow's in two thirds of its time; None where Pillow must decide."""
     if _count_components(content) not in (1, 3):
         return None  # CMYK, which OpenCV rounds otherwise
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)  # applies EXIF
+    if exif == "shown" and _XMP_ORIENTATION in content:
+        return None  # a note in XMP, of which OpenCV does not know
+    flags = cv2.IMREAD_COLOR_RGB | (cv2.IMREAD_IGNORE_ORIENTATION if exif == "stored" else 0)
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     return None if pixels is None else pixels.astype(np.uint8, copy=False)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lit_modules.callbacks.contracts import MeasuresCells, ask
 from lit_modules.metrics import count_heads
-from lit_modules.metrics.localisation import find_heads, to_original
+from lit_modules.metrics.localisation import find_heads, to_original, to_stored
 from lit_modules.output import (
     RowWriter,
     draw_photograph,
@@ -33,7 +33,8 @@ class CrowdPredictions(Callback):
     - ``<id>.png`` shows the density over the photograph, under the count.
     - ``<id>.heads.csv`` and ``<id>.heads.json`` have x, y and score of each head that
       :func:`lit_modules.metrics.localisation.find_heads` finds, in pixels of the original file, 0 at the centre of the
-      first one. They need not be as many as the count.
+      first one. They need not be as many as the count. ``exif`` in the latter says whether they are positions in the
+      image as ``stored`` in the file, or as ``shown``: turned as the camera noted.
 
     All is written while prediction runs, each file whole or not at all. Needs a task whose ``predict_step`` gives
     densities ``[N, 1, h, w]`` in heads per cell and whose ``cell_size`` tells how large a cell is.
@@ -70,14 +71,23 @@ class CrowdPredictions(Callback):
         assert self._writer is not None
         cell_size = ask(self, pl_module, MeasuresCells).cell_size(batch.image, outputs)
         predicted = count_heads(outputs).tolist()
-        for image, size, density, count, name in zip(
-            batch.image, batch.original_size.tolist(), outputs.float().cpu(), predicted, batch.id, strict=True
+        for image, size, orientation, exif, density, count, name in zip(
+            batch.image,
+            batch.original_size.tolist(),
+            batch.orientation.tolist(),
+            batch.exif,
+            outputs.float().cpu(),
+            predicted,
+            batch.id,
+            strict=True,
         ):
+            turned_back = orientation if exif == "stored" else 1
+            height, width = size[::-1] if turned_back > 4 else size
             path = self._folder / name
             self._write_picture(path.with_name(f"{path.name}.png"), image, density[0], cell_size, count)
-            heads = self._find_heads(density[0], cell_size, image.shape[1:], size)
+            heads = self._find_heads(density[0], cell_size, image.shape[1:], size, turned_back)
             write_csv(path.with_name(f"{path.name}.heads.csv"), _HEAD, heads)
-            found = {"id": name, "height": size[0], "width": size[1], "count": count}
+            found = {"id": name, "height": height, "width": width, "exif": exif, "count": count}
             found["heads"] = [dict(zip(_HEAD, head, strict=True)) for head in heads]
             with whole_file(path.with_name(f"{path.name}.heads.json")) as unfinished:
                 unfinished.write_text(json.dumps(found), encoding="utf-8")
@@ -95,8 +105,14 @@ class CrowdPredictions(Callback):
         save_picture(path, join_row([(f"{count:.1f} heads", overlay(shown, values))]))
 
     def _find_heads(
-        self, density: Tensor, cell_size: int, image_size: Sequence[int], original_size: Sequence[int]
+        self,
+        density: Tensor,
+        cell_size: int,
+        image_size: Sequence[int],
+        original_size: Sequence[int],
+        turned_back: int,
     ) -> list[tuple[float, float, float]]:
         heads = find_heads(density.numpy(), cell_size, self.head_sigma, self.threshold)
-        heads[:, :2] = to_original(heads[:, :2], image_size, original_size)
+        positions = to_original(heads[:, :2], image_size, original_size)
+        heads[:, :2] = to_stored(positions, original_size, turned_back)
         return [(round(x, 2), round(y, 2), round(score, 4)) for x, y, score in heads.tolist()]

@@ -67,6 +67,26 @@ def to_original(points: Floats, image_size: Sequence[int], original_size: Sequen
     return ((points + 0.5) * original / resized - 0.5).clip(0, original - 1)
 
 
+def to_stored(points: Floats, shown_size: Sequence[int], orientation: int) -> Floats:
+    """Carry positions from an image as it is shown over to the one that is stored in the file.
+
+    Args:
+        points: (x, y) in pixels of the shown image, 0 at the centre of the first one, ``[n, 2]``.
+        shown_size: Its height and width.
+        orientation: How the stored image was turned to show it, 1 to 8 as in EXIF.
+
+    Returns:
+        (x, y) in pixels of the stored image, ``[n, 2]``; its height is the shown one's width if ``orientation`` is
+        above 4.
+    """
+    x, y = points.T
+    if orientation in (2, 3, 6, 7):
+        x = shown_size[1] - 1 - x
+    if orientation in (3, 4, 7, 8):
+        y = shown_size[0] - 1 - y
+    return np.stack((y, x) if orientation > 4 else (x, y), axis=1)
+
+
 def _measure_lone_peak(sigma: float) -> float:
     """Take the value at the peak of a lone head in the middle of a cell, once smoothed; ``sigma`` in cells."""
     reach = math.ceil(4 * sigma) + 1

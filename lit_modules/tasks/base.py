@@ -11,6 +11,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, Reduce
 from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRScheduler
 from torch import Tensor, nn
 
+from acda.ops.layout import lay_out_weights
 from lit_modules.callbacks.coefficient_maps import CoefficientMaps
 from lit_modules.callbacks.cost_summary import CostSummary
 from lit_modules.callbacks.picture_logger import PictureLogger
@@ -46,7 +47,8 @@ class Task(LightningModule, ABC):
     that :meth:`step` gave; of a subclass of it, which has more to tell, they get the whole. ``pictures`` gets the same.
 
     Training ends with a :class:`lit_modules.errors.TrainingError` at the first loss that is not finite, and no
-    checkpoint gets weights that are not. Compiling, by ``torch.compile``, leaves the network's state dict as it is.
+    checkpoint gets weights that are not. The network's weights lie channels last in memory, so that all between its
+    convolutions does and nothing is copied there. Compiling, by ``torch.compile``, leaves its state dict as it is.
 
     Args:
         network: What is trained.
@@ -73,6 +75,7 @@ class Task(LightningModule, ABC):
         if is_configured():
             self.save_hyperparameters()
         self.network = network
+        lay_out_weights(network)
         self.make_optimizer = optimizer
         self.make_lr_scheduler = lr_scheduler
         self.lr_scheduler_interval = lr_scheduler_interval

@@ -1,11 +1,22 @@
 """Seeded writers of small crowds in exactly the layouts of ShanghaiTech and UCF-QNRF."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from scipy.io import savemat
+
+_TURNED_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
 
 Annotations = dict[str, npt.NDArray[np.float64]]
 """Positions (x, y) as annotated, ``[N, 2]``, by the image's path relative to the folder that ids are relative to."""
@@ -22,8 +33,8 @@ def write_shanghaitech(
 ) -> Annotations:
     """Write a part of ShanghaiTech.
 
-    Of four images one each has a head annotated at x = width and one at y = height + 3, is grey, has no heads, and has
-    two heads at one place.
+    Of four images one each has many heads, of which one is annotated at x = width and one at y = height + 3, is grey,
+    has no heads, and has two heads at one place.
 
     Args:
         root: Where to write ``part_A``.
@@ -85,8 +96,9 @@ def write_image_info(path: Path, points: npt.NDArray[np.float64]) -> None:
 def write_photograph(path: Path, number: int, random: np.random.RandomState) -> npt.NDArray[np.float64]:
     """Write dark spots on a light ground, one at each head, as JPEG of 40 to 100 pixels; returns the positions."""
     height, width = random.randint(40, 101, 2)
-    points = random.uniform(0, (width - 1, height - 1), (random.randint(3, 15), 2)).round(3)
     kind = number % 4
+    heads = random.randint(3, 15) + (150 if kind == 1 else 0)
+    points = random.uniform(0, (width - 1, height - 1), (heads, 2)).round(3)
     if kind == 1:
         points[0, 0], points[1, 1] = width, height + 3
     elif kind == 3:
@@ -99,3 +111,21 @@ def write_photograph(path: Path, number: int, random: np.random.RandomState) -> 
     pixels = (ground / (1 + 4 * spots[..., None])).clip(0, 255).astype(np.uint8)
     Image.fromarray(pixels).convert("L" if kind == 2 else "RGB").save(path, quality=95)
     return points
+
+
+def turn_photograph(path: Path, orientation: int, suffix: str | None = None, **options: Any) -> None:
+    """Store a photograph turned, with the note (EXIF) by which it is shown as it was.
+
+    Args:
+        path: Its file, which is replaced.
+        orientation: 1 to 8 as in EXIF.
+        suffix: Of the new file. Default: as it was.
+        **options: Pillow's, of how to store it.
+    """
+    with Image.open(path) as file:
+        shown = file.copy()
+    path.unlink()
+    stored = shown.transpose(_TURNED_BACK[orientation]) if orientation > 1 else shown
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(path.with_suffix(suffix or path.suffix), exif=exif, **options)

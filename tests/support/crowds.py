@@ -67,12 +67,20 @@ class Seen(nn.Module):
 
 
 class Crowds(LightningDataModule):
-    """Given batches, as all splits."""
+    """Given batches, as all splits; for prediction of photographs of an original size, and turned by EXIF."""
 
-    def __init__(self, batches: list[CrowdBatch], original_size: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        batches: list[CrowdBatch],
+        original_size: tuple[int, int] | None = None,
+        exif: str = "stored",
+        orientation: int = 1,
+    ) -> None:
         super().__init__()
         self.batches = batches
         self.original_size = original_size
+        self.exif = exif
+        self.orientation = torch.tensor([orientation])
 
     def train_dataloader(self) -> DataLoader[CrowdBatch]:
         return DataLoader(self.batches, batch_size=None)
@@ -82,7 +90,10 @@ class Crowds(LightningDataModule):
     def predict_dataloader(self) -> DataLoader[PhotographBatch]:
         sizes = [self.original_size or tuple(batch.image.shape[2:]) for batch in self.batches]
         given = zip(self.batches, sizes, strict=True)
-        photographs = [PhotographBatch(batch.image, torch.tensor([size]), batch.id) for batch, size in given]
+        photographs = [
+            PhotographBatch(batch.image, torch.tensor([size]), batch.id, [self.exif], self.orientation)
+            for batch, size in given
+        ]
         return DataLoader(photographs, batch_size=None)
 
 

@@ -1,4 +1,4 @@
-"""Every layer where ``nn.Conv2d`` may stand: layouts in memory, transforms, tracing, loading, freezing, odd arguments."""
+"""Every layer where ``nn.Conv2d`` may stand: layouts in memory, tracing, loading, freezing, odd arguments."""
 
 import copy
 import io
@@ -18,7 +18,6 @@ from torchvision.models.feature_extraction import create_feature_extractor  # ty
 import acda
 from acda import ACDAConv2d, convert_conv2d, identity_bases, models
 from acda.layers.adaptive_convolution import AdaptiveConvolution
-from acda.ops.layout import any_channels_last
 
 Make = Callable[..., Any]
 LAYERS: dict[str, Make] = {
@@ -70,8 +69,6 @@ def test_output_lies_as_that_of_conv2d(
     x = torch.randn(images, channels, *size).to(memory_format=FORMATS[of_input])
     expected = conv.to(memory_format=FORMATS[of_weight])(x)
     y = layer.to(memory_format=FORMATS[of_weight])(x)
-    if channels == 1 and of_input == of_weight == "channels last":
-        pytest.xfail("placeholder")
     assert y.stride() == expected.stride()
 
 
@@ -103,13 +100,6 @@ def test_layout_under(mode: str, memory_format: str) -> None:
     assert y.is_contiguous(memory_format=FORMATS[memory_format])
 
 
-def test_strides_decide_where_sizes_do_not() -> None:
-    assert any_channels_last(torch.zeros(2, 5, 4, 4).to(memory_format=torch.channels_last)[:, :3])
-    assert any_channels_last(torch.zeros(2, 5, 8, 8).to(memory_format=torch.channels_last)[..., ::2, ::2])
-    assert not any_channels_last(torch.zeros(2, 5, 1, 1), torch.zeros(1, 1, 1, 1), torch.zeros(3, 2), torch.zeros(()))
-    assert not any_channels_last(torch.zeros(2, 1, 4, 4).expand(2, 3, 4, 4))
-
-
 # What Conv2d takes
 
 
@@ -135,7 +125,7 @@ def test_numpy_integers(make: Make) -> None:
 def test_numpy_integers_of_acda() -> None:
     layer = ACDAConv2d(4, 6, 5, groups=np.int64(2), dilation=np.int64(2), num_atoms=np.int64(3), num_bases=np.int64(2))
     assert (layer.groups, layer.num_atoms, layer.bases.shape[0]) == (2, 3, 4)
-    assert layer(torch.zeros(1, 4, 9, 9)).shape == (1, 6, 1, 1)
+    assert layer(torch.zeros(2, 4, 9, 9)).shape == (2, 6, 1, 1)
 
 
 @every_layer
@@ -159,6 +149,10 @@ def test_copied_pruned_and_reparametrised(make: Make) -> None:
 def test_jvp_against_finite_differences(make: Make) -> None:
     layer = make(4, 6, 3, padding=1, dtype=torch.float64).eval()
     x, v = torch.randn(2, 2, 4, 5, 6, dtype=torch.float64)
+    if make is acda.DeformConv2d:
+        with pytest.raises(NotImplementedError, match="DeformConv2d has derivatives in reverse mode alone"):
+            jvp(layer, (x,), (v,))
+        return
     step = 1e-6
     _, tangent = jvp(layer, (x,), (v,))
     torch.testing.assert_close(tangent, (layer(x + step * v) - layer(x - step * v)) / (2 * step), rtol=1e-6, atol=1e-7)
@@ -192,7 +186,7 @@ def test_feature_extractor() -> None:
 
 
 @every_layer
-@pytest.mark.filterwarnings("error::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings("error::torch.jit.TracerWarning:acda")
 def test_jit_trace(make: Make) -> None:
     """What is traced is saved, loaded and gives the same on other images of the size."""
     network = nn.Sequential(make(4, 6, 3), nn.BatchNorm2d(6), make(6, 5, 3)).eval()
@@ -229,7 +223,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "SRResNet": models.SRResNet,
     "SingleLayer": models.SingleLayer,
     "VDSR": models.VDSR,
-    "VariationalDenoiser": models.VariationalDenoiser,
+    "VariationalDenoiser": lambda: models.VariationalDenoiser(models.DNet(), models.SNet()),
 }
 
 

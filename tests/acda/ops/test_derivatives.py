@@ -81,8 +81,15 @@ def test_no_images(backend: str) -> None:
 
 @pytest.mark.parametrize(
     "mapped",
-    [{"x": 0}, {"coefficients": 2}, {"x": 3, "coefficients": 0}, {"weight": 0}, {"bases": 1, "x": 0}, {"bias": 0}]
-    + [dict.fromkeys(OPERANDS, 0)],
+    [
+        {"x": 0},
+        {"coefficients": 2},
+        {"x": 3, "coefficients": 0},
+        {"weight": 0},
+        {"bases": 1, "x": 0},
+        {"bias": 0},
+        dict.fromkeys(OPERANDS, 0),
+    ],
     ids=str,
 )
 def test_vmap_equals_a_loop(mapped: dict[str, int], backend: str) -> None:

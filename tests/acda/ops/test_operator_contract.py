@@ -108,9 +108,7 @@ def test_compiled_is_refused_a_second_derivative(backend: str) -> None:
     run = torch.compile(adaptive_conv2d, fullgraph=True, backend="aot_eager")
     p = random_problem().requiring_grad()
     (grad,) = torch.autograd.grad(run(*p, backend=backend).square().sum(), p.x, create_graph=True)
-    with pytest.raises(
-        RuntimeError, match="torch.compile with aot_autograd does not currently support double backward"
-    ):
+    with pytest.raises(RuntimeError, match="does not currently support double backward"):
         grad.sum().backward()
 
 

@@ -1,3 +1,5 @@
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -5,10 +7,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from datamodules import DataError
-from datamodules.files.readers import read_image
+from datamodules.files.readers import read_header, read_image, read_stored_size
+from tests.support.crowd_files import turn_photograph
 from tests.support.image_files import ImageFiles
 
 
@@ -70,6 +73,82 @@ def test_jpeg_reads_as_with_pillow(tmp_path: Path, kind: str, orientation: int |
     read = read_image(tmp_path / "image.jpg")
     assert read.flags.c_contiguous and read.flags.writeable
     assert np.array_equal(read, reference)
+
+
+FORMATS: dict[str, dict[str, Any]] = {
+    "png": {},
+    "jpg": {"quality": 95},
+    "tif": {"compression": None},
+    "tiff": {"compression": "tiff_lzw"},
+    "webp": {"lossless": True},
+}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_as_stored_and_as_shown(tmp_path: Path, suffix: str, orientation: int) -> None:
+    """The shown image is smooth, so that JPEG, too, keeps it."""
+    rows, columns = np.mgrid[:24, :40]
+    shown = np.stack([rows * 9, columns * 6, rows + columns], -1).astype(np.uint8)
+    Image.fromarray(shown).save(tmp_path / "image.png")
+    turn_photograph(tmp_path / "image.png", orientation, f".{suffix}", **FORMATS[suffix])
+    path = tmp_path / f"image.{suffix}"
+    sideways = orientation in (5, 6, 7, 8)
+    back = {2: shown[:, ::-1], 3: shown[::-1, ::-1], 4: shown[::-1], 5: shown.transpose(1, 0, 2)}
+    back |= {6: np.rot90(shown), 7: shown[::-1, ::-1].transpose(1, 0, 2), 8: np.rot90(shown, -1)}
+    stored = back.get(orientation, shown)
+    assert stored.shape == ((40, 24, 3) if sideways else (24, 40, 3))
+    for exif, expected in (("stored", stored), ("shown", shown)):
+        read = read_image(path, exif=exif)
+        np.testing.assert_allclose(read.astype(int), expected, atol=12 if suffix == "jpg" else 0)
+        assert read_header(path).size(exif) == read.shape[:2]
+        assert read_image(path, grey=True, exif=exif).shape == (*expected.shape[:2], 1)
+    assert read_header(path).orientation == orientation
+    assert read_stored_size(path) == stored.shape[:2]
+
+
+def add_chunk(path: Path, kind: bytes, content: bytes) -> None:
+    """Add a chunk to a PNG, between its pixels and its end."""
+    chunk = struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-12] + chunk + whole[-12:])
+
+
+@pytest.mark.parametrize("kind", [b"eXIf", b"tEXt"])
+def test_a_note_after_the_pixels_of_a_png_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: bytes) -> None:
+    path = tmp_path / "image.png"
+    Image.fromarray(np.random.RandomState(0).randint(0, 256, (300, 500, 3), np.uint8)).save(path)
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    note = exif.tobytes().removeprefix(b"Exif\0\0")
+    add_chunk(path, b"tIME", b"\7\xd0" + bytes(5))
+    add_chunk(path, kind, note if kind == b"eXIf" else b"Raw profile type exif\0\nexif\n0\n" + note.hex().encode())
+    assert read_image(path).shape == (500, 300, 3)
+    assert read_image(path, exif="stored").shape == (300, 500, 3)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)  # no pixel is decoded
+    assert read_header(path) == (300, 500, 8)
+
+
+def test_a_note_in_xmp_counts_in_jpeg_as_elsewhere(tmp_path: Path) -> None:
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    for suffix in ("jpg", "webp"):
+        Image.new("RGB", (40, 20)).save(tmp_path / f"image.{suffix}", xmp=xmp)
+        for exif in ("stored", "shown"):
+            shape = read_image(tmp_path / f"image.{suffix}", exif=exif).shape[:2]
+            assert (
+                shape == read_header(tmp_path / f"image.{suffix}").size(exif) == ((20, 40), (40, 20))[exif == "shown"]
+            )
+
+
+@pytest.mark.parametrize("note", [b"Exif\0\0no note", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0", 0, 9])
+@pytest.mark.parametrize("suffix", ["jpg", "webp"])
+def test_a_damaged_note_turns_nothing(tmp_path: Path, suffix: str, note: bytes | int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = note
+    content = note if isinstance(note, bytes) else exif
+    Image.new("RGB", (40, 20)).save(tmp_path / f"image.{suffix}", exif=content)
+    assert read_header(tmp_path / f"image.{suffix}") == (20, 40, 1)
+    assert read_image(tmp_path / f"image.{suffix}", exif="stored").shape == (20, 40, 3)
 
 
 def test_jpeg_is_read_without_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

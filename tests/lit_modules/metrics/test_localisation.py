@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
-from lit_modules.metrics.localisation import find_heads, to_original
+from lit_modules.metrics.localisation import find_heads, to_original, to_stored
 from tests.support.crowds import density_of, in_cells
 
 # At least three standard deviations from each other and 8 pixels from the borders, wherever they lie within a cell.
@@ -92,3 +93,18 @@ def test_positions_are_carried_over_to_the_original() -> None:
     points = np.array([[0.0, 0.0], [10.0, 4.0], [-0.5, 4.5], [49.5, 49.5]])
     original = to_original(points, image_size=(50, 50), original_size=(150, 100))
     np.testing.assert_allclose(original, [[0.5, 1], [20.5, 13], [0, 14.5], [99, 149]])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_positions_are_carried_over_to_the_stored_image(orientation: int) -> None:
+    """Single bright pixels of a stored image, found in the one that Pillow shows."""
+    stored = np.zeros((30, 50), np.uint8)
+    points = [(0, 0), (7, 3), (49, 12), (20, 29)]
+    for number, (x, y) in enumerate(points, 1):
+        stored[y, x] = number
+    image = Image.fromarray(stored)
+    image.getexif()[0x0112] = orientation
+    shown = np.asarray(ImageOps.exif_transpose(image))
+    found = np.array([np.argwhere(shown == number)[0][::-1] for number in range(1, 5)], np.float64)
+    np.testing.assert_array_equal(to_stored(found, shown.shape, orientation), points)
+    assert to_stored(np.zeros((0, 2)), shown.shape, orientation).shape == (0, 2)

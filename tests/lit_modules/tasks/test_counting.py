@@ -37,7 +37,8 @@ class Strided(nn.Module):
 def evaluated(task: CountingTask, image: Tensor) -> Tensor:
     task.eval()
     with torch.inference_mode():
-        return task.predict_step(PhotographBatch(image, torch.tensor([image.shape[2:]]), ["a"]), 0)
+        size, orientation = torch.tensor([image.shape[2:]]), torch.tensor([1])
+        return task.predict_step(PhotographBatch(image, size, ["a"], ["stored"], orientation), 0)
 
 
 @pytest.mark.parametrize("cell_size", [1, 3, 4, 7])

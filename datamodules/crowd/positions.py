@@ -1,0 +1,146 @@
+"""Positions annotated in images, checked against the images' sizes as stored and as shown."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from datamodules.errors import DataError, abbreviate
+from datamodules.files.readers import Exif, ImageHeader
+from datamodules.types import Points
+
+_MANY, _MOST = 0.02, 0.2  # shares of the points outside their image: of which to warn, which to refuse
+_BETTER = 0.2  # what another explanation of points outside may leave of them
+_log = logging.getLogger(__name__)
+
+
+class AnnotatedImage(NamedTuple):
+    """An image with positions in it.
+
+    Attributes:
+        path: The image's file.
+        header: Its size and orientation.
+        points: Positions (x, y) as annotated, in pixels, float32 ``[N, 2]``.
+    """
+
+    path: Path
+    header: ImageHeader
+    points: Points
+
+
+def place_points(images: Sequence[AnnotatedImage], exif: Exif, coord_offset: float, place: Path) -> list[Points]:
+    """Move all points into their images; how many had to be moved to the border is logged.
+
+    What that tells of the annotations is checked:
+
+    - Where a camera noted that images are to be turned, points outside of them by the one reading of the note and
+      inside by the other are refused. Where points are inside by both, ``stored`` is assumed with a warning.
+    - Where more than 2 % of all points are moved that is a warning, and where more than 20 % lie outside by more than a
+      pixel they are refused.
+
+    Args:
+        images: All images of a split.
+        exif: What points refer to: the images as ``stored`` or as ``shown``.
+        coord_offset: What is subtracted from the points' coordinates, in pixels.
+        place: Where they are from, for messages.
+
+    Returns:
+        For each image the points inside of it, float32 ``[N, 2]``, each from 0 to its width or height − 1.
+
+    Raises:
+        DataError: If the points belong to the other reading, or to other images; says what to set.
+    """
+    images = [image._replace(points=image.points - np.float32(coord_offset)) for image in images]
+    _check_reading(images, exif)
+    _refuse_if_most_are_outside(images, exif, coord_offset, place)
+    placed = [image.points.clip(0, _corner(image, exif)) for image in images]
+    moved = np.array([(image.points != points).any(1).sum() for image, points in zip(images, placed, strict=True)])
+    heads = _count_points(images)
+    told = f"'{place}': {len(images)} images, {heads} heads, {moved.sum()} of them moved to their image's border"
+    if moved.sum() > _MANY * heads:
+        share = moved.sum() / heads
+        _log.warning(f"{told}: {share:.1%}, in {(moved > 0).sum()} images, {_name_worst(images, moved)}")
+    else:
+        _log.info(told)
+    return placed
+
+
+def _check_reading(images: Sequence[AnnotatedImage], exif: Exif) -> None:
+    """Refuse points that fit the other reading of the images' notes; warn where nobody can tell."""
+    other: Exif = "shown" if exif == "stored" else "stored"
+    turned = [image for image in images if image.header.orientation != 1 and len(image.points)]
+    straight = [image for image in images if image.header.orientation == 1]
+    if not turned or _count_outside(straight, exif).sum() > _MOST * _count_points(straight):
+        return  # no note is to blame
+    # Points beside the border are of careless annotations, not of another reading.
+    by_this, by_other = (_count_outside(turned, reading, margin=0.02) for reading in (exif, other))
+    against, in_favour = np.maximum(by_this - by_other, 0), np.maximum(by_other - by_this, 0)
+    counts = np.array([len(image.points) for image in turned])
+    if against.sum() > in_favour.sum() and by_other.sum() <= _BETTER * by_this.sum():
+        wrong = against > 0
+        remedy = f"Set --data.init_args.exif={other}."
+    else:
+        wrong = (by_this > _MOST * counts) & (by_other == 0)
+        remedy = f"The other images fit exif='{exif}': annotate these again, or remove their EXIF orientation."
+    if wrong.any():
+        names = [image.path.name for image, is_wrong in zip(turned, wrong, strict=True) if is_wrong]
+        raise DataError(
+            f"'{turned[int(wrong.argmax())].path.parent}': of {counts[wrong].sum()} points in {len(names)} images that "
+            f"EXIF turns ({abbreviate(names, 3)}), {by_this[wrong].sum()} lie outside the image as {exif}, "
+            f"{by_other[wrong].sum()} outside it as {other}. {remedy}"
+        )
+    unclear = [image for image, difference in zip(turned, by_this - by_other, strict=True) if not difference]
+    if unclear and exif == "stored":
+        _log.warning(
+            f"'{unclear[0].path.parent}': EXIF turns {len(unclear)} of {len(images)} images "
+            f"({abbreviate([image.path.name for image in unclear], 3)}) whose points fit them as stored and as shown: "
+            "exif='stored' is assumed. If they were annotated as shown, set --data.init_args.exif=shown"
+        )
+
+
+def _refuse_if_most_are_outside(images: Sequence[AnnotatedImage], exif: Exif, coord_offset: float, place: Path) -> None:
+    outside, points = _count_outside(images, exif), _count_points(images)
+    if outside.sum() <= _MOST * points:
+        return
+
+    def fit(others: Sequence[Points]) -> bool:
+        changed = [image._replace(points=points) for image, points in zip(images, others, strict=True)]
+        return bool(_count_outside(changed, exif).sum() <= _BETTER * outside.sum())
+
+    if fit([image.points[:, ::-1] for image in images]):
+        cause = "They fit with x and y swapped: write x first"
+    elif coord_offset and fit([image.points + np.float32(coord_offset) for image in images]):
+        cause = f"They fit without coord_offset={coord_offset:g}: set --data.init_args.coord_offset=0"
+    else:
+        cause = "They seem to be of other images, or of these in another size: replace the annotations"
+    raise DataError(
+        f"'{place}': {outside.sum()} of {points} points ({outside.sum() / points:.1%}) lie outside their image, "
+        f"{_name_worst(images, outside)}. {cause}."
+    )
+
+
+def _corner(image: AnnotatedImage, exif: Exif) -> Points:
+    """Tell the position (x, y) of an image's last pixel."""
+    return np.array(image.header.size(exif)[::-1], np.float32) - 1
+
+
+def _count_outside(images: Sequence[AnnotatedImage], exif: Exif, margin: float = 0) -> npt.NDArray[np.int64]:
+    """Count each image's points that lie outside by more than a pixel, and by a share of its longer side."""
+    counts = []
+    for image in images:
+        corner = _corner(image, exif)
+        allowed = max(1, margin * (corner.max() + 1))
+        counts.append(((image.points < -allowed) | (image.points > corner + allowed)).any(1).sum())
+    return np.array(counts, np.int64)
+
+
+def _count_points(images: Sequence[AnnotatedImage]) -> int:
+    return sum(len(image.points) for image in images)
+
+
+def _name_worst(images: Sequence[AnnotatedImage], counts: npt.NDArray[np.int64]) -> str:
+    worst = int(counts.argmax())
+    return f"most in '{images[worst].path.name}' ({counts[worst]} of {len(images[worst].points)})"
