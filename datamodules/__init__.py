@@ -6,6 +6,7 @@ from datamodules.classification import (
     CIFAR100DataModule,
     DigitsDataModule,
     ImageNetDataModule,
+    LabelledImagesDataModule,
     StreamingImageNetDataModule,
     TexturesDataModule,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "DigitsDataModule",
     "ImageDataModule",
     "ImageNetDataModule",
+    "LabelledImagesDataModule",
     "PatternsDataModule",
     "RealSRDataModule",
     "SIDDDataModule",

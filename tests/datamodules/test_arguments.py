@@ -16,6 +16,7 @@ MODULES = [
 # What a class states or inherits but decides itself, so that users cannot.
 DECIDED = {
     "ImageNetDataModule": {"batch_size"},
+    "LabelledImagesDataModule": {"total_batch_size"},
     "PatternsDataModule": {"batch_size", "num_workers", "predict_dir"},
     "StreamingImageNetDataModule": {"batch_size"},
     "SyntheticCrowdDataModule": {"part", "coord_offset"},
@@ -47,7 +48,7 @@ def test_arguments_are_taken_by_name(module: type[ImageDataModule]) -> None:
     if module is ImageDataModule:  # users' own classes call it so
         assert positional == ["batch_size", "num_workers", "predict_dir"]
     else:
-        assert positional in ([], ["data_dir"], ["data_dir", "part"], ["task", "data_dir"], ["url"])
+        assert positional in ([], ["images_dir"], ["data_dir"], ["data_dir", "part"], ["task", "data_dir"], ["url"])
 
 
 @pytest.mark.parametrize("module", MODULES)
