@@ -7,11 +7,10 @@ computed.
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from functools import wraps
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 _Call = Callable[[Any], object]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -68,22 +67,3 @@ def constant_to_compilers(function: _Function) -> _Function:
     """
     after_import("torch._dynamo", lambda dynamo: dynamo.assume_constant_result(function))
     return function
-
-
-def opaque_to_compilers(function: _Function) -> _Function:
-    """Have compilers call a function, and not look into it.
-
-    :func:`torch.compiler.disable`, but that imports the compiler.
-    """
-    called: Callable[..., Any] = function
-
-    def disable(dynamo: ModuleType) -> None:
-        nonlocal called
-        called = dynamo.disable(function)
-
-    @wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return called(*args, **kwargs)
-
-    after_import("torch._dynamo", disable)
-    return cast(_Function, call)

@@ -1,184 +1,227 @@
-"""Derivatives of any order of the adaptive convolution, forward and reverse, and what it is on batches of its operands.
+"""All derivatives of the operator, of any order and in both modes, from its forward and its backward alone.
 
-The output is linear in each of x, α, ψ and A, and each gradient is linear in the output's gradient and in each of the
-three other operands. So every derivative is a sum of the same two operators with one operand replaced: by its tangent,
-or by the gradient of its gradient.
+The convolution is linear in each of its four operands, and so is its gradient, which is linear in that of the output,
+too. So every derivative is a sum of calls with one operand replaced by its tangent, and the derivatives of those calls
+are found in the same way.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.forward_ad import unpack_dual
 
-from acda.ops.problem import Gradients
+from acda.ops.geometry import Geometry
+from acda.ops.problem import Needs
 
-Operator = Callable[..., Any]
-
-
-class Rules(Protocol):
-    """How an operator is differentiated, by :class:`torch.autograd.Function`'s methods, and batched."""
-
-    def setup_context(self, ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Keep what the derivatives need."""
-        ...
-
-    def backward(self, ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Compute the gradients of all inputs from those of the outputs."""
-        ...
-
-    def jvp(self, ctx: Any, *tangents: Tensor | None) -> Any:
-        """Compute the tangents of the outputs from those of the inputs."""
-        ...
-
-    def vmap(self, info: Any, in_dims: Sequence[int | None], *inputs: Any) -> tuple[Any, Any]:
-        """Compute the outputs for a batch of some of the inputs, and say along which dimensions they are batched."""
-        ...
+Tensors = Sequence[Tensor | None]
 
 
-class ForwardRules(NamedTuple):
-    """Those of the forward operator: of x, coefficients, bases, weight, bias and what :class:`Geometry` is made of."""
+@dataclass(frozen=True)  # not a named tuple, whose fields functorch would take for arguments
+class Call:
+    """What calls of the operator with other tensors have in common.
 
-    forward: Operator
-    gradients: Operator
+    Attributes:
+        forward: From x, coefficients, bases, weight, bias and the four fields below to the output.
+        backward: From the output's gradient, the same without bias, and which gradients are needed, to these.
+        geometry: Where the windows lie.
+        groups: Groups of channels.
+    """
 
-    def setup_context(self, ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Keep the four tensors that are multiplied."""
-        _save(ctx, inputs[:4], inputs[5:9])
+    forward: Callable[..., Tensor]
+    backward: Callable[..., tuple[Tensor, ...]]
+    geometry: Geometry
+    groups: int
 
-    def backward(self, ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Run the backward operator; the bias has a sum."""
-        *needs, needs_bias = ctx.needs_input_grad[:5]
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """The last arguments of the operators."""
+        return self.geometry.stride, self.geometry.padding, self.geometry.dilation, self.groups
+
+
+class Convolution(torch.autograd.Function):
+    """The operator, of a call and x, coefficients, bases, weight and bias; saves the first four."""
+
+    @staticmethod
+    def forward(call: Call, *tensors: Tensor | None) -> Tensor:
+        """Compute the output."""
+        return call.forward(*tensors, *call.arguments)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Save the operands."""
+        ctx.call, *operands, _ = inputs
+        ctx.output_shape = output.shape
+        _save(ctx, operands)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Compute the gradients that are needed."""
+        _, *needs, needs_bias = ctx.needs_input_grad
         if grad is None:
-            return (None,) * 9
-        grads = self.gradients(grad, *ctx.saved_tensors, *ctx.rest, needs)
-        grad_bias = grad.sum((0, 2, 3)) if needs_bias else None
-        return *(g if needed else None for g, needed in zip(grads, needs, strict=True)), grad_bias, *[None] * 4
+            return (None,) * 6
+        grads = _gradients(ctx.call, Needs(*needs), grad, ctx.saved_tensors)
+        return None, *grads, grad.sum((0, 2, 3)) if needs_bias else None
 
-    def jvp(self, ctx: Any, *tangents: Tensor | None) -> Tensor | None:
-        """Run the forward operator for each tangent."""
-        *given, bias = tangents[:5]
-        primals = _primals(ctx)
-        total = None
-        for i, tangent in enumerate(given):
-            if tangent is not None:
-                total = _sum(total, self.forward(*_replaced(primals, i, tangent), None, *ctx.rest))
-        if bias is None:
-            return total
-        images, (rows, columns) = primals[0].shape[0], primals[1].shape[3:]
-        return _sum(total, bias.view(1, -1, 1, 1).expand(images, -1, rows, columns))
+    @staticmethod
+    def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> Tensor:
+        """Compute the output's tangent from those of the operands and the bias."""
+        *of_operands, of_bias = tangents
+        tangent = _tangent(ctx.call, ctx.saved_tensors, of_operands)
+        if of_bias is None:
+            assert tangent is not None
+            return tangent
+        # In memory as the output, which torch takes for granted where this is a batch of tangents.
+        images, channels, rows, columns = ctx.output_shape
+        same_everywhere = of_bias.expand(images, rows, columns, channels).contiguous().permute(0, 3, 1, 2)
+        return same_everywhere if tangent is None else same_everywhere + tangent
 
-    def vmap(self, info: Any, in_dims: Sequence[int | None], *inputs: Any) -> tuple[Tensor, int]:
-        """Make one batch of images of all, or, if the parameters differ, run once for each."""
-        if in_dims[2:5] == (None,) * 3:
-            size, images = info.batch_size, _shape(inputs[0], in_dims[0])[0]
-            x, coefficients = (_fold(inputs[i], in_dims[i], size) for i in range(2))
-            return self.forward(x, coefficients, *inputs[2:]).unflatten(0, (size, images)), 0
-        return torch.stack([self.forward(*one) for one in _each(info, in_dims, inputs)]), 0
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], call: Call, *tensors: Tensor | None) -> tuple[Tensor, int]:
+        """Compute a batch of outputs: at once where all share bases and weight, else one after another."""
+        *operands, bias = tensors
+        *dims, bias_dim = in_dims[1:]
+        if bias_dim is not None:
+            assert bias is not None
+            y, _ = Convolution.vmap(info, (None, *dims, None), call, *operands, None)
+            return y + bias.movedim(bias_dim, 0)[:, None, :, None, None], 0
+        if any(dim is not None for dim in dims[2:]):
+            each = _unbind(operands, dims, info.batch_size)
+            return torch.stack([Convolution.apply(call, *one, bias) for one in each]), 0
+        images, folded = _fold(operands[:2], dims[:2], info.batch_size)
+        y = Convolution.apply(call, *folded, *operands[2:], bias)
+        return y.unflatten(0, (info.batch_size, images)), 0
 
 
-class BackwardRules(NamedTuple):
-    """Those of the backward operator: of the output's gradient, the four operands, the geometry, and what is needed."""
+class Gradient(torch.autograd.Function):
+    """The operator's gradients, of a call, which of them are needed, that of the output, and the four operands."""
 
-    forward: Operator
-    gradients: Operator
+    @staticmethod
+    def forward(call: Call, needs: "Needed", *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Compute the gradients; those that are not needed are empty."""
+        return call.backward(*tensors, *call.arguments, needs.each)
 
-    def setup_context(self, ctx: Any, inputs: tuple[Any, ...], output: Gradients) -> None:
-        """Keep the five tensors that are multiplied."""
-        _save(ctx, inputs[:5], inputs[5:9])
-        ctx.needs = inputs[9]
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        """Save the output's gradient and the operands."""
+        ctx.call, ctx.needs, *tensors = inputs
+        _save(ctx, tensors)
 
-    def backward(self, ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Run both operators for the gradient of each gradient."""
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Compute the gradients' own gradients.
+
+        What is differentiated is the product of the output's gradient with the tangent that the output has where these
+        cotangents are the operands' tangents.
+        """
         grad, *operands = ctx.saved_tensors
-        wants_grad, *wants = ctx.needs_input_grad[:5]
-        totals: list[Tensor | None] = [None] * 5
-        for i, given in enumerate(grads):
-            if given is None or not ctx.needs[i]:
-                continue
-            replaced = _replaced(operands, i, given)
-            if wants_grad:
-                totals[0] = _sum(totals[0], self.forward(*replaced, None, *ctx.rest))
-            self._add(totals, 1, grad, replaced, ctx.rest, [want and j != i for j, want in enumerate(wants)])
-        return *totals, *[None] * 5
+        _, _, needs_grad, *needs = ctx.needs_input_grad
+        tangents = [c if needed else None for c, needed in zip(cotangents, ctx.needs.each, strict=True)]
+        of_grad = _tangent(ctx.call, operands, tangents) if needs_grad else None
+        return None, None, of_grad, *_tangents_of_gradients(ctx.call, Needs(*needs), grad, operands, tangents)
 
-    def jvp(self, ctx: Any, *tangents: Tensor | None) -> tuple[Tensor, ...]:
-        """Run the backward operator for each tangent."""
-        primals = _primals(ctx)
-        totals: list[Tensor | None] = [None] * 4
-        for i, tangent in enumerate(tangents[:5]):
-            if tangent is not None:
-                grad, *operands = _replaced(primals, i, tangent)
-                needs = [needed and j != i - 1 for j, needed in enumerate(ctx.needs)]
-                self._add(totals, 0, grad, operands, ctx.rest, needs)
+    @staticmethod
+    def jvp(ctx: Any, _: None, __: None, *tangents: Tensor | None) -> tuple[Tensor, ...]:
+        """Compute the gradients' tangents."""
+        grad, *operands = ctx.saved_tensors
+        of_grad, *of_operands = tangents
+        needs = ctx.needs.each
+        sums = _tangents_of_gradients(ctx.call, needs, grad, operands, of_operands)
+        if of_grad is not None:
+            sums = _add(sums, _gradients(ctx.call, needs, of_grad, operands))
+        empty = grad.new_empty(0)
         return tuple(
-            (torch.zeros_like(t) if needed else t.new_zeros(0)) if total is None else total
-            for t, needed, total in zip(primals[1:], ctx.needs, totals, strict=True)
+            (torch.zeros_like(operand) if tangent is None else tangent) if needed else empty
+            for tangent, operand, needed in zip(sums, operands, needs, strict=True)
         )
 
+    @staticmethod
     def vmap(
-        self, info: Any, in_dims: Sequence[int | None], *inputs: Any
+        info: Any, in_dims: tuple[int | None, ...], call: Call, needs: "Needed", *tensors: Tensor
     ) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
-        """Make one batch of images of all, or, if parameters or their gradients differ, run once for each."""
-        needs = inputs[9]
-        if in_dims[3:5] == (None,) * 2 and not any(needs[2:]):
-            size, images = info.batch_size, _shape(inputs[1], in_dims[1])[0]
-            folded = (_fold(inputs[i], in_dims[i], size) for i in range(3))
-            grads = self.gradients(*folded, *inputs[3:])
-            dims = tuple(0 if needed else None for needed in needs)
-            return tuple(g.unflatten(0, (size, images)) if n else g for g, n in zip(grads, needs, strict=True)), dims
-        each = [self.gradients(*one) for one in _each(info, in_dims, inputs)]
-        return tuple(torch.stack(grads) for grads in zip(*each, strict=True)), (0,) * 4
-
-    def _add(
-        self,
-        totals: list[Tensor | None],
-        first: int,
-        grad: Tensor,
-        operands: Sequence[Tensor],
-        rest: Sequence[Any],
-        needs: list[bool],
-    ) -> None:
-        """Add the gradients that are needed to the totals, of which they begin at ``first``."""
-        if any(needs):
-            for i, term in enumerate(self.gradients(grad, *operands, *rest, needs)):
-                if needs[i]:
-                    totals[first + i] = _sum(totals[first + i], term)
+        """Compute a batch of gradients: at once where bases and weight are shared and their gradients not needed."""
+        dims, each_needed = in_dims[2:], needs.each
+        if each_needed.bases or each_needed.weight or any(dim is not None for dim in dims[3:]):
+            each = [Gradient.apply(call, needs, *one) for one in _unbind(tensors, dims, info.batch_size)]
+            return tuple(torch.stack(grads) for grads in zip(*each, strict=True)), (0,) * len(Needs._fields)
+        images, folded = _fold(tensors[:3], dims[:3], info.batch_size)
+        grads = Gradient.apply(call, needs, *folded, *tensors[3:])
+        unfolded = (
+            grad.unflatten(0, (info.batch_size, images)) if needed else grad
+            for grad, needed in zip(grads, each_needed, strict=True)
+        )
+        return tuple(unfolded), tuple(0 if needed else None for needed in each_needed)
 
 
-def _save(ctx: Any, tensors: tuple[Tensor, ...], rest: tuple[Any, ...]) -> None:
+@dataclass(frozen=True)
+class Needed:
+    """Which gradients are needed, as one argument for functorch.
+
+    Attributes:
+        each: For each operand whether its is.
+    """
+
+    each: Needs
+
+
+def _save(ctx: Any, tensors: Tensors) -> None:
     ctx.save_for_backward(*tensors)
     ctx.save_for_forward(*tensors)
     ctx.set_materialize_grads(False)
-    ctx.rest = rest
 
 
-def _primals(ctx: Any) -> list[Tensor]:
-    """What was saved, without the tangents that it has on this level; those on others are needed there."""
-    return [unpack_dual(tensor, level=0).primal for tensor in ctx.saved_tensors]
+def _gradients(call: Call, needs: Needs, grad: Tensor, operands: Tensors) -> list[Tensor | None]:
+    """Compute the gradients that are needed, None for the others."""
+    if not any(needs):
+        return [None] * len(needs)
+    grads = Gradient.apply(call, Needed(needs), grad, *operands)
+    return [g if needed else None for g, needed in zip(grads, needs, strict=True)]
 
 
-def _replaced(tensors: Sequence[Tensor], index: int, by: Tensor) -> list[Tensor]:
-    return [*tensors[:index], by, *tensors[index + 1 :]]
+def _with_tangents(operands: Tensors, tangents: Tensors) -> Iterator[tuple[int, list[Tensor | None]]]:
+    """Yield each operand's position that has a tangent, and the operands with it in their place."""
+    for position, tangent in enumerate(tangents):
+        if tangent is not None:
+            yield position, [*operands[:position], tangent, *operands[position + 1 :]]
 
 
-def _sum(total: Tensor | None, term: Tensor) -> Tensor:
-    return term if total is None else total + term
+def _tangent(call: Call, operands: Tensors, tangents: Tensors) -> Tensor | None:
+    """Compute the output's tangent, None where no operand has one."""
+    parts = [Convolution.apply(call, *replaced, None) for _, replaced in _with_tangents(operands, tangents)]
+    return sum(parts[1:], start=parts[0]) if parts else None
 
 
-def _shape(tensor: Tensor, dim: int | None) -> torch.Size:
-    """Shape of one of a batch."""
-    return tensor.shape if dim is None else tensor.movedim(dim, 0).shape[1:]
+def _tangents_of_gradients(
+    call: Call, needs: Needs, grad: Tensor, operands: Tensors, tangents: Tensors
+) -> list[Tensor | None]:
+    """Compute the tangents of the gradients that are needed, None where they are 0 or not needed."""
+    sums: list[Tensor | None] = [None] * len(needs)
+    for position, replaced in _with_tangents(operands, tangents):
+        others = Needs(*(needed and other != position for other, needed in enumerate(needs)))
+        sums = _add(sums, _gradients(call, others, grad, replaced))
+    return sums
 
 
-def _fold(tensor: Tensor, dim: int | None, size: int) -> Tensor:
-    """``[N, …]``, batched along ``dim`` or the same for all, as ``[size · N, …]``."""
-    return (tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)).flatten(0, 1)
+def _add(left: Tensors, right: Tensors) -> list[Tensor | None]:
+    return [b if a is None else a if b is None else a + b for a, b in zip(left, right, strict=True)]
 
 
-def _each(info: Any, in_dims: Sequence[int | None], inputs: Sequence[Any]) -> Iterator[list[Any]]:
-    """Yield the inputs of each of a batch, of which the first five are tensors."""
-    for i in range(info.batch_size):
-        tensors = zip(inputs[:5], in_dims[:5], strict=True)
-        yield [*(t if dim is None else t.select(dim, i) for t, dim in tensors), *inputs[5:]]
+def _fold(tensors: Tensors, dims: Sequence[int | None], batch: int) -> tuple[int, list[Tensor]]:
+    """Make one dimension of images of that which is mapped over and theirs; also tell how many images they were."""
+    folded = []
+    for tensor, dim in zip(tensors, dims, strict=True):
+        assert tensor is not None
+        mapped = tensor.expand(batch, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+        images = mapped.shape[1]
+        folded.append(mapped.flatten(0, 1))
+    return images, folded
+
+
+def _unbind(tensors: Tensors, dims: Sequence[int | None], batch: int) -> Iterator[list[Tensor | None]]:
+    """Yield the tensors at each place of the dimension that is mapped over."""
+    for place in range(batch):
+        yield [
+            tensor if tensor is None or dim is None else tensor.select(dim, place)
+            for tensor, dim in zip(tensors, dims, strict=True)
+        ]

@@ -8,17 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._functorch.utils import enable_single_level_autograd_function
-from torch.autograd.forward_ad import _set_fwd_grad_enabled
-from torch.autograd.function import _SingleLevelFunction
 
-from acda.ops.after_import import opaque_to_compilers
-from acda.ops.derivatives import BackwardRules, ForwardRules, Operator, Rules
+from acda.ops.derivatives import Call, Convolution
 from acda.ops.flops import register_flops
 from acda.ops.geometry import Geometry
 from acda.ops.problem import Gradients, Needs, Problem
-
-_library = torch.library.Library("acda", "FRAGMENT")
+from acda.ops.tracing import is_captured, is_in_forward_mode
 
 operators: list[Any] = []
 """The forward operators that are registered, as they stand in exported programs."""
@@ -41,7 +36,7 @@ def register(name: str, forward: Forward, backward: Backward) -> Forward:
         backward: Computes the gradients.
 
     Returns:
-        Like ``forward``, but it can be differentiated once.
+        Like ``forward``, with all derivatives; compiled it can be differentiated once, in reverse mode.
     """
 
     def call_forward(
@@ -73,63 +68,33 @@ def register(name: str, forward: Forward, backward: Backward) -> Forward:
         geometry = Geometry.of(bases.shape[-1], stride, padding, dilation)
         return backward(grad, Problem(x, coefficients, bases, weight, None, geometry, groups), Needs(*needs))
 
-    forward_op = _define(name, call_forward, _fake_forward)
-    backward_op = _define(f"{name}_backward", call_backward, _fake_backward)
-    _differentiate(forward_op, ForwardRules(forward_op, backward_op))
-    _differentiate(backward_op, BackwardRules(forward_op, backward_op))
-    operators.append(forward_op)
+    forward_op = torch.library.custom_op(f"acda::{name}", call_forward, mutates_args=())
+    backward_op = torch.library.custom_op(f"acda::{name}_backward", call_backward, mutates_args=())
+
+    def differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        *needs, needs_bias = ctx.needs_input_grad[:5]
+        grads = backward_op(grad, *ctx.saved_tensors, *ctx.geometry, needs)
+        grad_bias = grad.sum((0, 2, 3)) if needs_bias else None
+        return *(g if needed else None for g, needed in zip(grads, needs, strict=True)), grad_bias, *[None] * 4
+
+    forward_op.register_fake(_fake_forward)
+    backward_op.register_fake(_fake_backward)
+    forward_op.register_autograd(differentiate, setup_context=_save)
+    backward_op.register_autograd(_refuse)
+    operators.append(getattr(torch.ops.acda, name).default)
     register_flops(name)
 
     def operator(problem: Problem) -> Tensor:
         *tensors, geometry, groups = problem
-        y: Tensor = forward_op(*tensors, geometry.stride, geometry.padding, geometry.dilation, groups)
-        return y
+        call = Call(forward_op, backward_op, geometry, groups)
+        # Compilers are to see the operator itself. It would drop tangents: in forward mode what is compiled has a break
+        # in its graph, and this is run as it is.
+        if is_captured() and not is_in_forward_mode():
+            y: Tensor = forward_op(*tensors, *call.arguments)
+            return y
+        return Convolution.apply(call, *tensors)  # type: ignore[no-any-return]
 
     return operator
-
-
-def _define(name: str, kernel: Operator, fake: Operator) -> Any:
-    """Define ``acda::<name>``, which has no derivatives yet."""
-    _library.define(name + torch.library.infer_schema(kernel, mutates_args=()), tags=(torch.Tag.pt2_compliant_tag,))
-    torch.library.impl(f"acda::{name}", "default", opaque_to_compilers(kernel), lib=_library)
-    torch.library.register_fake(f"acda::{name}", fake, lib=_library)
-    return getattr(torch.ops.acda, name).default
-
-
-def _differentiate(operator: Any, rules: Rules) -> None:
-    """Have PyTorch differentiate and batch an operator by rules.
-
-    :func:`torch.library.register_autograd` takes no rule for tangents, which are then lost, and does not work under
-    :mod:`torch.func`. What is done here is what it does, one level of autograd or of a transform at a time.
-    """
-
-    def forward(*inputs: Any) -> Any:
-        *arguments, grad_enabled = inputs
-        with (
-            torch._C._AutoDispatchBelowADInplaceOrView(),
-            torch.set_grad_enabled(grad_enabled),
-            _set_fwd_grad_enabled(True),
-        ):
-            return operator(*arguments)
-
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        with _set_fwd_grad_enabled(True):
-            return rules.jvp(ctx, *tangents)
-
-    methods = {
-        "forward": forward,
-        "setup_context": rules.setup_context,
-        "backward": lambda ctx, *grads: (*rules.backward(ctx, *grads), None),
-        "jvp": jvp,
-    }
-    function = type("AdaptiveConv2d", (_SingleLevelFunction,), {n: staticmethod(m) for n, m in methods.items()})
-
-    def apply(*inputs: Any) -> Any:
-        with enable_single_level_autograd_function():
-            return function.apply(*inputs, torch.is_grad_enabled())
-
-    _library.impl(operator, apply, "Autograd")
-    torch.library.register_vmap(operator, rules.vmap, lib=_library)
 
 
 def _fake_forward(x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, *_: Any) -> Tensor:
@@ -147,3 +112,12 @@ def _fake_backward(
         bases.new_empty(bases.shape) if needs.bases else x.new_empty(0),
         weight.new_empty(weight.shape) if needs.weight else x.new_empty(0),
     )
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:4])
+    ctx.geometry = inputs[5:]
+
+
+def _refuse(ctx: Any, *grads: Tensor) -> None:
+    raise NotImplementedError("adaptive_conv2d can be differentiated once where it is compiled")

@@ -33,8 +33,8 @@ class LabelledImagesDataModule(ImageNetBatches):
     optional column ``split`` says ``train``, ``val`` or ``test``. Images that the table does not name are left out, and
     their number is told. Classes are sorted by name.
 
-    Splits: without a column ``split``, ``val_fraction`` and ``test_fraction`` of each class are set aside at random, the
-    rest is trained on. Ids are paths relative to ``images_dir``. Images, augmentation, batches and prediction are as in
+    Splits: without a column ``split``, ``val_fraction`` and ``test_fraction`` of each class are set aside at random,
+    the rest is trained on. Ids are paths relative to ``images_dir``. Images, augmentation, batches, prediction are as in
     :class:`~datamodules.classification.imagenet.ImageNetDataModule`; ``batch_size`` counts images on each device.
 
     Args:
