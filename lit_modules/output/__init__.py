@@ -1,27 +1,27 @@
-from lit_modules.output.image_files import log_picture, png_path, save_picture, write_png
+from lit_modules.output.image_files import is_due, log_picture, png_path, save_picture, write_png
 from lit_modules.output.output_folder import output_folder
+from lit_modules.output.panels import arrange_panels
 from lit_modules.output.pictures import (
     cut_middle,
     draw_dots,
     draw_heat,
     draw_image,
     draw_photograph,
-    join_row,
     overlay,
     spread_cells,
-    stack_rows,
 )
 from lit_modules.output.row_writer import RowWriter, write_csv
 from lit_modules.output.whole_file import name_in_errors, whole_file
 
 __all__ = [
     "RowWriter",
+    "arrange_panels",
     "cut_middle",
     "draw_dots",
     "draw_heat",
     "draw_image",
     "draw_photograph",
-    "join_row",
+    "is_due",
     "log_picture",
     "name_in_errors",
     "output_folder",
@@ -29,7 +29,6 @@ __all__ = [
     "png_path",
     "save_picture",
     "spread_cells",
-    "stack_rows",
     "whole_file",
     "write_csv",
     "write_png",

@@ -55,7 +55,7 @@ def test_a_failure_says_where_to_look() -> None:
 
 def test_every_use_says_where_to_look() -> None:
     uses = [use for use in vars(lightning_private).values() if inspect.getmodule(use) is lightning_private]
-    assert len(uses) == 9
+    assert len(uses) == 10
     assert all("Look at:" in inspect.getsource(use) for use in uses)
 
 
