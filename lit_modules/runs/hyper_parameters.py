@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lit_modules.runs.loggers import EventFile
 
-_ALWAYS = ("lr", "batch_size")
+_ALWAYS = ("lr", "batch_size", "total_batch_size")
 _MACHINE = ("_dir", "_workers", "backend", "compile_network")  # ends of names: they change no result
 _TRAINER: dict[str, Any] = {"max_epochs": None, "max_steps": -1, "precision": "32-true", "accumulate_grad_batches": 1}
 _TRAINER |= {"gradient_clip_val": None, "overfit_batches": 0.0, "limit_train_batches": None}
@@ -90,7 +90,7 @@ def _flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     for key, argument in (value.get("init_args") or {}).items():
         if isinstance(argument, Mapping):
             yield from _flatten(f"{name}.{key}", argument)
-        elif key in _ALWAYS or (str(argument) != str(defaults.get(key)) and not key.endswith(_MACHINE)):
+        elif key in _ALWAYS or (argument not in (defaults.get(key), None) and not key.endswith(_MACHINE)):
             yield f"{name}.{key}", argument
 
 
