@@ -7,6 +7,7 @@ Other files take it from here, by names that say what it is for. Written for Lig
 from collections.abc import Callable
 from typing import Any
 
+import lightning
 from lightning.fabric.plugins import ClusterEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -70,6 +71,14 @@ def begin_with_validation(checkpoint: dict[str, Any]) -> None:
         progress["started"] += 1
 
 
+def take_for_todays(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Give a checkpoint that says which Lightning saved it: this one, if it does not say, for weights are only weights.
+
+    Look at: ``lightning.pytorch.utilities.migration.utils``, which wants to know to bring old ones up to date.
+    """
+    return {"pytorch-lightning_version": lightning.__version__, **checkpoint}
+
+
 def validation_has_begun(trainer: Trainer) -> None:
     """Forget, within a training, the batches that validations began and did not finish: there are none, any more.
 
@@ -98,14 +107,46 @@ def guard_prediction(trainer: Trainer, guard: Callable[[Callable[[Any], None], A
     vars(loop)["_predict_step"] = predict_step
 
 
+def count_from(trainer: Trainer, step: int, epoch: int) -> None:
+    """Let a trainer that evaluates stand where its weights do, which Lightning restores for training alone.
+
+    Look at: ``Trainer.global_step`` and ``current_epoch``, and ``restore_loops`` in
+    ``lightning.pytorch.trainer.connectors.checkpoint_connector``.
+
+    Args:
+        trainer: The trainer.
+        step: Steps that the weights were trained for.
+        epoch: Number of the epoch that they are from.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    loop.automatic_optimization.optim_progress.optimizer.step.total.completed = step
+    loop.manual_optimization.optim_step_progress.total.completed = step
+    loop._batches_that_stepped = step
+    trainer.fit_loop.epoch_progress.current.completed = epoch
+
+
 class OpenTrainer(Trainer):
-    """Lightning's trainer with :meth:`before_stage`: all callbacks of it run too early or too late for that."""
+    """Lightning's trainer with :meth:`before_stage`: all callbacks of it run too early or too late for that.
+
+    Evaluations are logged at the step of the weights that they evaluate, within a training and without.
+    """
 
     def before_stage(self) -> None:
         """Do what is to be done when all is set up and restored, and nothing of the stage has begun."""
 
+    def log_evaluation(self, metrics: dict[str, Any]) -> None:
+        """Log what an evaluation found, at the step of the weights; Lightning (2.6) takes the step before it.
+
+        Look at: ``log_eval_end_metrics`` and ``log_metrics`` of
+        ``lightning.pytorch.trainer.connectors.logger_connector``.
+        """
+        if metrics and not self.sanity_checking:
+            stand: dict[str, Any] = {"epoch": self.current_epoch, "step": self.global_step}
+            self._logger_connector.log_metrics(stand | metrics)
+
     def _run_stage(self) -> Any:
         """Run training, evaluation or prediction. Look at: ``Trainer._run``, which calls it last."""
+        vars(self._logger_connector)["log_eval_end_metrics"] = self.log_evaluation
         self.before_stage()
         return super()._run_stage()
 

@@ -164,7 +164,7 @@ class CLI(OpenCLI):
         """Run it, and say where its results are and how to look at them."""
         with self.run.lock():
             super().run_subcommand(subcommand)
-        self.run.tell_results()
+        self.run.tell_results(self.trainer.loggers)
         if subcommand == "predict":
             self.run.check_predictions(self.trainer)
 
