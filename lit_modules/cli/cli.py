@@ -3,26 +3,32 @@
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
+from jsonargparse.typing import restricted_number_type
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_modules.cli.faults import raise_refused
+from lit_modules.cli.faults import explain
 from lit_modules.cli.parsing import Parser
+from lit_modules.cli.refusals import explain_refusal
 from lit_modules.cli.request import read_request
 from lit_modules.cli.trust import parse_stored
 from lit_modules.errors import UsageError
 from lit_modules.lightning_private import OpenCLI
 from lit_modules.runs import NAME_ONE, ROOT, Checkpoint, Run, RunCheckpoint, RunTrainer, SaveConfig, open_checkpoint
+from lit_modules.runs.yaml_text import load_yaml
 
 # Lightning's warnings about what is meant to be so here, or is its own business
 QUIET = ("Checkpoint directory .* exists and is not empty", ".*treespec, LeafSpec")
+
+Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])  # what NumPy takes
 
 
 class CLI(OpenCLI):
@@ -67,7 +73,7 @@ class CLI(OpenCLI):
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Make every run reproducible unless asked otherwise."""
-        parser.add_argument("--seed_everything", type=int, default=0, help="Seed of all random numbers.")
+        parser.add_argument("--seed_everything", type=Seed, default=0, help="Seed of all random numbers.")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks that every run has."""
@@ -139,12 +145,8 @@ class CLI(OpenCLI):
 
     def instantiate_classes(self) -> None:
         """Build model, data and trainer; a value that one of them refuses is the user's to correct."""
-        try:
+        with self._blaming_settings(building=True):
             super().instantiate_classes()
-        except UsageError:
-            raise
-        except Exception as error:
-            raise_refused(error)
 
     def instantiate_trainer(self, **kwargs: Any) -> RunTrainer:
         """Build the trainer of the run."""
@@ -162,9 +164,26 @@ class CLI(OpenCLI):
 
     def run_subcommand(self, subcommand: str) -> None:
         """Run it, and say where its results are and how to look at them."""
-        with self.run.lock():
+        with self.run.lock(), self._blaming_settings(building=False):
             super().run_subcommand(subcommand)
         self.run.tell_results()
+
+    def _plain_config(self) -> dict[str, Any]:
+        """Give the subcommand's configuration as plain values."""
+        subcommand = self.run.subcommand
+        plain: dict[str, Any] = load_yaml(self.parser_of(subcommand).dump(self.config[subcommand], skip_none=False))
+        return plain
+
+    @contextmanager
+    def _blaming_settings(self, building: bool) -> Iterator[None]:
+        """Turn errors that a setting led to into a :class:`UsageError` which names it."""
+        try:
+            yield
+        except Exception as error:
+            text = None if explain(error) else explain_refusal(error, self._plain_config(), building)
+            if text is None:
+                raise
+            raise UsageError(text) from error
 
 
 def _is_no_advertisement(record: logging.LogRecord) -> bool:

@@ -32,7 +32,7 @@ from lit_modules.runs.progress import ProgressLines
 from lit_modules.runs.random_state import RandomState
 from lit_modules.runs.run_checkpoint import RunCheckpoint
 from lit_modules.runs.save_config import SaveConfig
-from lit_modules.runs.trainer import RunTrainer
+from lit_modules.runs.trainer import RunTrainer, check_settings
 
 ROOT = "runs"
 NAME_ONE = "name one: --ckpt_path best, last, a file or a run folder (or opt out: --allow_untrained=true)"
@@ -123,7 +123,11 @@ class Run:
 
         Returns:
             The trainer.
+
+        Raises:
+            UsageError: If a number among the settings is out of its range.
         """
+        check_settings(settings)
         if self.folder is None:
             self.folder = folders.claim_run(self.root, create=self.writes)
         elif not self.fits:

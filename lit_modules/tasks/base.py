@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lit_modules.callbacks.coefficient_maps import CoefficientMaps
 from lit_modules.callbacks.cost_summary import CostSummary
 from lit_modules.callbacks.picture_logger import PictureLogger
-from lit_modules.errors import TrainingError
+from lit_modules.errors import TrainingError, UsageError
 from lit_modules.lightning_private import is_configured
 from lit_modules.metrics.sample_mean import SampleMean
 from lit_modules.random_state import capture_torch_state
@@ -164,7 +164,11 @@ class Task(LightningModule, ABC):
         return output.prediction if type(output) is StepOutput else output
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Make the optimizer and, if there is one, the schedule."""
+        """Make the optimizer and, if there is one, the schedule; ``ReduceLROnPlateau`` of PyTorch follows ``val/loss``.
+
+        Raises:
+            UsageError: If that one is to wait for a metric to rise.
+        """
         optimizer = self.make_optimizer(self.parameters() if self.decay_norms_and_biases else self._group_parameters())
         if self.make_lr_scheduler is None:
             return optimizer
@@ -172,6 +176,13 @@ class Task(LightningModule, ABC):
         config: LRSchedulerConfigType = {"scheduler": scheduler, "interval": self.lr_scheduler_interval}
         if isinstance(scheduler, ReduceLROnPlateau):
             config["monitor"] = scheduler.monitor
+        elif isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            if scheduler.mode != "min":
+                raise UsageError(
+                    f"lr_scheduler ReduceLROnPlateau must have mode min, got {scheduler.mode}: it follows val/loss. For "
+                    "another metric take lightning.pytorch.cli.ReduceLROnPlateau, which has the argument monitor"
+                )
+            config["monitor"] = "val/loss"
         return {"optimizer": optimizer, "lr_scheduler": config}
 
     def _group_parameters(self) -> list[dict[str, Any]]:
