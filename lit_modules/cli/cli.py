@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import Namespace
 from jsonargparse.typing import restricted_number_type
@@ -16,6 +16,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.utilities import rank_zero_info
 
 from lit_modules.cli.faults import explain
+from lit_modules.cli.log_lines import LEVELS, show_lines
 from lit_modules.cli.parsing import Parser
 from lit_modules.cli.refusals import explain_refusal
 from lit_modules.cli.request import read_request
@@ -45,18 +46,19 @@ class CLI(OpenCLI):
         for message in QUIET:
             warnings.filterwarnings("ignore", message)
         logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
-        super().__init__(
-            LightningModule,
-            LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            trainer_class=RunTrainer,
-            # the tasks print a summary of their own, with multiply-accumulates
-            trainer_defaults={"default_root_dir": ROOT, "enable_model_summary": False},
-            parser_class=Parser,
-            auto_configure_optimizers=False,
-            args=args,
-        )
+        with show_lines(self.request.log_level):
+            super().__init__(
+                LightningModule,
+                LightningDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                trainer_class=RunTrainer,
+                # the tasks print a summary of their own, with multiply-accumulates
+                trainer_defaults={"default_root_dir": ROOT, "enable_model_summary": False},
+                parser_class=Parser,
+                auto_configure_optimizers=False,
+                args=args,
+            )
 
     # Arguments
 
@@ -72,8 +74,11 @@ class CLI(OpenCLI):
         return super().init_parser(**kwargs)
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Make every run reproducible unless asked otherwise."""
+        """Make every run reproducible unless asked otherwise, and let it be silenced."""
         parser.add_argument("--seed_everything", type=Seed, default=0, help="Seed of all random numbers.")
+        parser.add_argument(
+            "--log_level", type=Literal[LEVELS], default="info", help="The least important messages that are shown."
+        )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks that every run has."""

@@ -22,7 +22,7 @@ _ANY = (*_FAILING, AttributeError, LookupError)
 _LIBRARIES = ("lightning", "lightning_utilities", "torch", "torchmetrics", "jsonargparse")
 _AROUND = ("cli", "lit_modules.cli", "lit_modules.runs", "lit_modules.lightning_private")  # the libraries' callers
 _COMPILER = ("torch._dynamo", "torch._inductor")
-_LONGEST = 400
+_LONGEST = 320
 _SEE = " (ACDA_DEBUG=1 shows where it was raised)"
 
 
@@ -65,7 +65,8 @@ def explain_refusal(error: BaseException, config: Mapping[str, Any], building: b
     by_library = _is_library(_module(frames[-1]))
     if isinstance(error, _FAILING) and (text := _explain_network(error, frames, named)):
         return text
-    if by_library and (culprit := _find_object(frames[last_own + 1 :], named)):
+    libraries = [one for one in named if one.cls is RunCheckpoint or _is_library(one.cls.__module__)]
+    if by_library and (culprit := _find_object(frames[last_own + 1 :], libraries)):
         return _say(culprit, error, by_library)
     constructors = [frame for frame in frames if frame.f_code.co_name == "__init__" and "self" in frame.f_locals]
     if isinstance(error, _FAILING if by_library else _REFUSING) and constructors and last_own >= 0:
@@ -77,15 +78,17 @@ def explain_refusal(error: BaseException, config: Mapping[str, Any], building: b
     below = frames[around + 1 :]
     if last_own < 0 and below and _module(below[0]).startswith(_LIBRARIES) and isinstance(error, _FAILING):
         trainer = Named("trainer", Trainer, config.get("trainer") or {}, ".")
-        return _say(trainer, error, by_library, below)
+        words = set(re.findall(r"\w+", str(error)))
+        mentioned = [one for one in libraries if one.cls.__name__ in words]
+        return _say((mentioned or [trainer])[0], error, by_library, below)
     return None
 
 
 def find_named(config: Mapping[str, Any]) -> Iterator[Named]:
     """List the classes that a configuration names, outer ones first."""
+    yield from _find_nested("", config)
     yield Named("checkpoint", RunCheckpoint, config.get("checkpoint") or {}, ".")
     yield Named("lr_monitor", LearningRateMonitor, config.get("lr_monitor") or {}, ".")
-    yield from _find_nested("", config)
 
 
 def _find_nested(key: str, value: object) -> Iterator[Named]:
@@ -168,13 +171,19 @@ def _explain_network(error: BaseException, frames: Sequence[FrameType], named: S
 
 def _say(named: Named, error: BaseException, by_library: bool, frames: Sequence[FrameType] = ()) -> str:
     text = _shorten(error)
+    if "supported gpu backend" in text:
+        return (
+            "trainer.accelerator: there is no GPU that PyTorch can use: --trainer.accelerator=cpu "
+            "--trainer.precision=32-true (for several processes see the head of configs/trainer/ddp.yaml)"
+        )
     name = named.cls.__name__ if named.cls is not Trainer else ""
     if not by_library:  # it begins with the argument's name
         return f"{named.key} ({name}): {text}" if named.key else f"{name}: {text}"
     argument, where = _find_argument(text, named, frames), named.key
     if argument is not None:
         where += f"{named.nested}{argument}"
-        if isinstance(value := named.arguments[argument], str | int | float):
+        value = named.arguments[argument]
+        if isinstance(value, int | float) or (isinstance(value, str) and value and value in text):
             where += f"={value}"
     class_name = f" ({name})" if where and named.nested != "." else "" if where else name
     return f"{where}{class_name}: {text}{_SEE}"
@@ -185,8 +194,12 @@ def _find_argument(text: str, named: Named, frames: Sequence[FrameType]) -> str 
     places = {name: match.start() for name in named.arguments if (match := re.search(rf"(?<!\w){name}(?!\w)", text))}
     if places:
         return min(places, key=lambda name: places[name])
-    telling = {x: y for x, y in named.arguments.items() if isinstance(y, str | int | float) and y not in (0, 1, "")}
-    shown = [x for x, y in telling.items() if re.search(rf"(?<![\w.]){re.escape(str(y))}(?![\w.]*\w)", text)]
+    plain = {x: y for x, y in named.arguments.items() if isinstance(y, str | int | float) and not isinstance(y, bool)}
+    if "by zero" in text:
+        shown = [x for x, y in plain.items() if isinstance(y, int) and y == 0]
+    else:  # a small number may stand for anything
+        telling = {x: y for x, y in plain.items() if y and (isinstance(y, str) or y not in range(10))}
+        shown = [x for x, y in telling.items() if re.search(rf"(?<![\w.]){re.escape(str(y))}(?![\w.]*\w)", text)]
     if len(shown) == 1:
         return shown[0]
     for frame in reversed(frames):
