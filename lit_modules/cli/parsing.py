@@ -2,6 +2,7 @@
 
 import os
 import re
+from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +18,8 @@ from lit_modules.runs.yaml_text import load_yaml
 set_parsing_settings(import_path_denylist=[])  # enforces its own list, of what starts programs or writes files
 _load = get_loader("yaml")
 set_loader("yaml", lambda text: migrate(_load(text)), (yaml.YAMLError,))  # all that stands in any file comes by
+# a default such as Timer's interval
+yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
 SECTIONS = ("trainer", "model", "data", "checkpoint", "lr_monitor")
 _UNKNOWN = re.compile(
     r"(?:Subcommand '\w+' does not accept option|Option) '(?P<key>[\w.+]+)'(?: is not accepted)?$"

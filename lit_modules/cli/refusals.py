@@ -3,11 +3,12 @@
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from inspect import isclass, signature
+from inspect import isclass
 from traceback import walk_tb
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
@@ -78,9 +79,10 @@ def explain_refusal(error: BaseException, config: Mapping[str, Any], building: b
     below = frames[around + 1 :]
     if last_own < 0 and below and _module(below[0]).startswith(_LIBRARIES) and isinstance(error, _FAILING):
         trainer = Named("trainer", Trainer, config.get("trainer") or {}, ".")
-        words = set(re.findall(r"\w+", str(error)))
+        words = re.findall(r"[\w-]+", str(error))
         mentioned = [one for one in libraries if one.cls.__name__ in words]
-        return _say((mentioned or [trainer])[0], error, by_library, below)
+        culprit = min(mentioned, key=lambda one: words.index(one.cls.__name__), default=trainer)
+        return _say(culprit, error, by_library, below)
     return None
 
 
@@ -96,7 +98,8 @@ def _find_nested(key: str, value: object) -> Iterator[Named]:
         if isinstance(path := value.get("class_path"), str):
             try:
                 cls = resolve(path)
-            except (ImportError, AttributeError, ValueError):
+                cls = cls if isclass(cls) else get_type_hints(cls).get("return")  # a function that makes one
+            except (ImportError, AttributeError, ValueError, TypeError, NameError):
                 cls = None
             if isclass(cls):
                 yield Named(key, cls, value.get("init_args") or {})
@@ -148,25 +151,32 @@ def _explain_network(error: BaseException, frames: Sequence[FrameType], named: S
     if any(frame.f_code.co_name in ("__init__", "configure_optimizers") for frame in calls):
         return None
     modules = [frame.f_locals["self"] for frame in calls]
+    inputs = [frame.f_locals.get("args") or frame.f_locals.values() for frame in calls]
+    taken: list[tuple[Named, nn.Module, list[int]]] = []
     for number, network in enumerate(modules):
         found = next((x for x in named if x.cls is type(network) and not issubclass(x.cls, LightningModule)), None)
-        if found is None or not found.key.startswith("model."):
-            continue
-        if type(error).__module__.startswith(_COMPILER):
-            return f"model.init_args.compile_network=true: {_shorten(error)}{_SEE}"
-        given = [calls[number].f_locals.get("args") or (), *(frame.f_locals.values() for frame in calls[number:])]
-        shape = next((list(x.shape) for values in given for x in values if isinstance(x, Tensor)), [])
-        names = {id(part): name for name, part in network.named_modules()}
-        part = next((x for x in reversed(modules) if names.get(id(x))), None)
-        where = f"{names[id(part)]} ({type(part).__name__}): " if part is not None else ""
-        channels = found.arguments.get("in_channels")
-        sizes = {x: y for x, y in found.arguments.items() if "channels" in x or "size" in x}
-        if channels is not None and len(shape) == 4 and channels != shape[1]:
-            remedy = f"set --{found.key}.init_args.in_channels={shape[1]}"
-        else:
-            remedy = f"let its arguments fit the data ({', '.join(f'{x}={y}' for x, y in sizes.items())})"
-        return f"{found.key} ({found.cls.__name__}) cannot take an input of shape {shape}: {remedy}; {where}{_shorten(error)}"
-    return None
+        if found is not None and found.key.startswith("model."):
+            given = (value for values in inputs[number:] for value in values if isinstance(value, Tensor))
+            taken.append((found, network, list(next(given, torch.empty(0)).shape)))
+    if not taken:
+        return None
+    found, network, shape = taken[0]
+    wrong = [
+        (x, size[1]) for x, _, size in taken if len(size) == 4 and x.arguments.get("in_channels", size[1]) != size[1]
+    ]
+    if wrong:  # of the network, or its backbone
+        remedy = f"set --{wrong[0][0].key}.init_args.in_channels={wrong[0][1]}"
+    elif type(error).__module__.startswith(_COMPILER):
+        return f"model.init_args.compile_network=true: {_shorten(error)}{_SEE}"
+    else:
+        sizes = ", ".join(f"{x}={y}" for x, y in found.arguments.items() if "channels" in x or "size" in x)
+        remedy = "let its arguments fit the data" + (f" ({sizes})" if sizes else "")
+    names = {id(part): name for name, part in network.named_modules()}
+    inner = next((x for x in reversed(modules) if names.get(id(x))), None)
+    where = f"{names[id(inner)]} ({type(inner).__name__}): " if inner is not None else ""
+    return (
+        f"{found.key} ({found.cls.__name__}) cannot take an input of shape {shape}: {remedy}; {where}{_shorten(error)}"
+    )
 
 
 def _say(named: Named, error: BaseException, by_library: bool, frames: Sequence[FrameType] = ()) -> str:
@@ -183,7 +193,7 @@ def _say(named: Named, error: BaseException, by_library: bool, frames: Sequence[
     if argument is not None:
         where += f"{named.nested}{argument}"
         value = named.arguments[argument]
-        if isinstance(value, int | float) or (isinstance(value, str) and value and value in text):
+        if isinstance(value, int | float) or (isinstance(value, str) and value and "serialize" not in value):
             where += f"={value}"
     class_name = f" ({name})" if where and named.nested != "." else "" if where else name
     return f"{where}{class_name}: {text}{_SEE}"

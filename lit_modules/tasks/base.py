@@ -129,7 +129,7 @@ class Task(LightningModule, ABC):
             TrainingError: If it is not, in any process.
         """
         drawn = capture_torch_state(self.device)
-        loss = self.step(batch, "train").loss
+        loss = self._step(batch, "train").loss
         if not self.trainer.strategy.reduce_boolean_decision(bool(loss.isfinite())):
             loss = loss.detach()  # lets go of what backward would need
             raise TrainingError(
@@ -156,8 +156,14 @@ class Task(LightningModule, ABC):
         """Test on a batch; gives the prediction to callbacks, or more, see the class."""
         return self._evaluate(batch, "test")
 
-    def _evaluate(self, batch: Any, stage: Literal["val", "test"]) -> Tensor | StepOutput:
+    def _step(self, batch: Any, stage: Stage) -> StepOutput:
         output = self.step(batch, stage)
+        if output.loss.dim():
+            raise UsageError(f"loss must give one number, got {list(output.loss.shape)}: set its reduction to mean")
+        return output
+
+    def _evaluate(self, batch: Any, stage: Literal["val", "test"]) -> Tensor | StepOutput:
+        output = self._step(batch, stage)
         loss: SampleMean = getattr(self, f"{stage}_loss")
         loss.update(output.loss, len(batch.id))
         self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True)
