@@ -7,7 +7,7 @@ Other files take it from here, by names that say what it is for. Written for Lig
 from typing import Any
 
 from lightning.fabric.plugins import ClusterEnvironment
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
@@ -75,6 +75,18 @@ def validation_has_begun(trainer: Trainer) -> None:
     Look at: ``reset_on_restart`` in ``lightning.pytorch.loops.progress``.
     """
     trainer.fit_loop.epoch_loop.val_loop.batch_progress.total.reset_on_restart()
+
+
+def only_search(finder: Callback) -> None:
+    """Let a finder of learning rate or batch size search when a training starts, change nothing, and end it.
+
+    Lightning's ``Tuner`` does so, with finders of its own. Look at: ``_early_exit`` and ``_update_attr`` in
+    ``lightning.pytorch.callbacks.lr_finder`` and ``batch_size_finder``.
+
+    Args:
+        finder: A ``LearningRateFinder`` or ``BatchSizeFinder``.
+    """
+    vars(finder).update(_early_exit=True, _update_attr=False)
 
 
 class OpenTrainer(Trainer):

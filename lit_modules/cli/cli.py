@@ -20,6 +20,7 @@ from lit_modules.cli.log_lines import LEVELS, show_lines
 from lit_modules.cli.parsing import Parser
 from lit_modules.cli.refusals import explain_refusal
 from lit_modules.cli.request import read_request
+from lit_modules.cli.search import find_values
 from lit_modules.cli.trust import parse_stored
 from lit_modules.errors import UsageError
 from lit_modules.lightning_private import OpenCLI
@@ -147,6 +148,23 @@ class CLI(OpenCLI):
             rank_zero_info(f"Using the checkpoint {config.ckpt_path}: {self.run.start.describe_weights()}")
 
     # Model, data and trainer
+
+    def before_instantiate_classes(self) -> None:
+        """Search what finders among the callbacks are to find; the training then starts with it, from the beginning."""
+        subcommand, start = self.run.subcommand, self.run.start
+        if not self.run.fits:
+            return
+
+        def build(trial: Namespace) -> Namespace:
+            built: Namespace = self.parser.instantiate_classes(
+                Namespace({"subcommand": subcommand, subcommand: trial})  # type: ignore[no-untyped-call]
+            )[subcommand]
+            return built
+
+        with self._blaming_settings(building=True):
+            find_values(self.config[subcommand], build, None if start is None else start.stored_config(subcommand))
+        self._set_seed()  # the search has drawn
+        vars(self).pop("config_dump", None)  # Lightning's hyper-parameters, which it takes from the configuration once
 
     def instantiate_classes(self) -> None:
         """Build model, data and trainer; a value that one of them refuses is the user's to correct."""

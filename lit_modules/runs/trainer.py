@@ -14,7 +14,6 @@ from lit_modules.export import OPSET, SUFFIXES, Format, check_packages, export_n
 from lit_modules.lightning_private import OpenTrainer, begin_next_epoch, is_resumed_between_epochs
 from lit_modules.runs.checkpoints import read_checkpoint
 
-
 _SMALLEST = {
     **dict.fromkeys(("accumulate_grad_batches", "check_val_every_n_epoch"), 1),
     **dict.fromkeys(("gradient_clip_val", "log_every_n_steps", "min_epochs", "min_steps"), 0),

@@ -185,8 +185,8 @@ class Task(LightningModule, ABC):
         elif isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
             if scheduler.mode != "min":
                 raise UsageError(
-                    f"lr_scheduler ReduceLROnPlateau must have mode min, got {scheduler.mode}: it follows val/loss. For "
-                    "another metric take lightning.pytorch.cli.ReduceLROnPlateau, which has the argument monitor"
+                    f"lr_scheduler ReduceLROnPlateau must have mode min, got {scheduler.mode}: it follows val/loss. "
+                    "For another metric take lightning.pytorch.cli.ReduceLROnPlateau, which has the argument monitor"
                 )
             config["monitor"] = "val/loss"
         return {"optimizer": optimizer, "lr_scheduler": config}
