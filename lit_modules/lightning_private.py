@@ -140,6 +140,11 @@ class OpenCLI(LightningCLI):
         Lightning's own takes the model's arguments from a checkpoint, over what the user wrote.
         """
 
+    def begin_anew(self) -> None:
+        """Seed again, and take hyper-parameters from the configuration as it is now; Lightning does so once."""
+        super()._set_seed()
+        vars(self).pop("config_dump", None)
+
     def run_subcommand(self, subcommand: str) -> None:
         """Run the subcommand with the trainer."""
         super()._run_subcommand(subcommand)

@@ -151,7 +151,7 @@ class CLI(OpenCLI):
 
     def before_instantiate_classes(self) -> None:
         """Search what finders among the callbacks are to find; the training then starts with it, from the beginning."""
-        subcommand, start = self.run.subcommand, self.run.start
+        subcommand = self.run.subcommand
         if not self.run.fits:
             return
 
@@ -162,9 +162,9 @@ class CLI(OpenCLI):
             return built
 
         with self._blaming_settings(building=True):
-            find_values(self.config[subcommand], build, None if start is None else start.stored_config(subcommand))
-        self._set_seed()  # the search has drawn
-        vars(self).pop("config_dump", None)  # Lightning's hyper-parameters, which it takes from the configuration once
+            searched = find_values(self.config[subcommand], build, self.run.start)
+        if searched:
+            self.begin_anew()
 
     def instantiate_classes(self) -> None:
         """Build model, data and trainer; a value that one of them refuses is the user's to correct."""

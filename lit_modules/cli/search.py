@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from jsonargparse import Namespace
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.memory import garbage_collection_cuda
@@ -17,8 +17,9 @@ from lit_modules.callbacks import WarmStart
 from lit_modules.cli.trust import resolve
 from lit_modules.errors import TrainingError, UsageError
 from lit_modules.lightning_private import only_search
-from lit_modules.runs import RunTrainer
+from lit_modules.runs import Checkpoint, RunTrainer
 
+_RATE = "optimizer.init_args.lr"
 FINDERS = (LearningRateFinder, BatchSizeFinder)
 _SEARCHING = {
     **dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False),
@@ -30,7 +31,7 @@ _SEARCHING = {
 """Settings of the trainer that runs no more than a search needs."""
 
 
-def find_values(config: Namespace, build: Callable[[Namespace], Namespace], stored: dict[str, Any] | None) -> None:
+def find_values(config: Namespace, build: Callable[[Namespace], Namespace], start: Checkpoint | None) -> bool:
     """Put what the finders among the callbacks find into the configuration, in their place.
 
     The search has a model, data and trainer of its own, so that the training begins as if the values had been written
@@ -39,7 +40,10 @@ def find_values(config: Namespace, build: Callable[[Namespace], Namespace], stor
     Args:
         config: The configuration of ``fit``; changed.
         build: Instantiates the classes of one.
-        stored: The configuration of the training that is resumed, whose values are taken; None if there is none.
+        start: The checkpoint that is resumed from, whose values are taken; None for a new training.
+
+    Returns:
+        Whether there are finders.
 
     Raises:
         UsageError: If there is nothing to put the value into, or nothing is found.
@@ -50,8 +54,8 @@ def find_values(config: Namespace, build: Callable[[Namespace], Namespace], stor
     for finder in finders:
         name = _class_of(finder).__name__
         key = _find_key(config, finder)
-        if stored is not None:
-            found = reduce(lambda node, part: node[part], key.split("."), stored)
+        if start is not None:
+            found = reduce(lambda node, part: node[part], key.split("."), start.stored_config("fit"))
         elif config.trainer.fast_dev_run or config.trainer.barebones:
             rank_zero_info(f"{name} does not search in a run that is no real training")
             continue
@@ -60,13 +64,14 @@ def find_values(config: Namespace, build: Callable[[Namespace], Namespace], stor
             trial.trainer.callbacks = [x for x in callbacks if x is finder or issubclass(_class_of(x), WarmStart)]
             rank_zero_info(f"{name} searches {key}")
             found = _search(build(trial))
-        changes = stored is not None or finder.init_args.get("update_attr", True)
+        changes = start is not None or finder.init_args.get("update_attr", True)
         was = "" if found == config[key] else f", was {config[key]}"
         rank_zero_info(f"{name} found {key}={found}{was if changes else ', which is not taken (update_attr=false)'}")
         if changes:
             config[key] = found
     if finders:
         config.trainer.callbacks = [callback for callback in callbacks if callback not in finders] or None
+    return bool(finders)
 
 
 def _class_of(callback: Namespace) -> type:
@@ -77,37 +82,35 @@ def _class_of(callback: Namespace) -> type:
 def _find_key(config: Namespace, finder: Namespace) -> str:
     """Find the value that a search is for."""
     if issubclass(_class_of(finder), LearningRateFinder):
-        names = [finder.init_args.attr_name] if finder.init_args.attr_name else ["lr", "learning_rate"]
-        keys = [*(f"model.init_args.{name}" for name in names), "model.init_args.optimizer.init_args.lr"]
+        name = finder.init_args.attr_name
+        keys = [f"model.init_args.{key}" for key in ([name] if name else ["lr", "learning_rate", _RATE])]
     else:
         name = finder.init_args.batch_arg_name
         keys = [f"data.init_args.{name}", "data.init_args.total_batch_size", f"model.init_args.{name}"]
     for key in keys:
         if config.get(key) is not None:
             return key
-    raise UsageError(f"{finder.class_path} finds no value to search, none of {', '.join(keys)}")
+    raise UsageError(f"{_class_of(finder).__name__} has nothing to search: there is none of {', '.join(keys)}")
 
 
 def _search(built: Namespace) -> Any:
     """Let a finder search, with classes that are for nothing else."""
-    finder: Callback = built.trainer.callbacks[-1]
+    finder = built.trainer.callbacks[-1]
     only_search(finder)
     vars(built.model)["configure_callbacks"] = lambda: []  # reports of the training
     trainer = RunTrainer(**{**built.trainer, **_SEARCHING})
     _end_where_loss_is_not_finite(built.model, trainer)
     lightning = logging.getLogger("lightning.pytorch")
     level = lightning.level
-    lightning.setLevel(logging.WARNING)  # what it says of each trial reads as if the training were over
+    lightning.setLevel(logging.CRITICAL)  # what it says of each trial reads as if the training were over
     try:
         trainer.fit(built.model, datamodule=built.data)
+        rate = getattr(finder, "optimal_lr", None) and finder.optimal_lr.suggestion()
     finally:
         lightning.setLevel(level)
     garbage_collection_cuda()
     if isinstance(finder, BatchSizeFinder):
         return finder.optimal_batch_size
-    assert isinstance(finder, LearningRateFinder)
-    assert finder.optimal_lr is not None
-    rate = finder.optimal_lr.suggestion()
     if rate is None:
         raise UsageError(
             "LearningRateFinder found no learning rate: the loss was finite for too few of them. Take more "

@@ -36,7 +36,10 @@ from lit_modules.runs.trainer import RunTrainer, check_settings
 
 ROOT = "runs"
 NAME_ONE = "name one: --ckpt_path best, last, a file or a run folder (or opt out: --allow_untrained=true)"
-_ONLY_FIT = (standard.Checkpoint, EarlyStopping, LearningRateMonitor, WarmStart, WeightAveraging)
+_ONLY_FIT = (
+    *(standard.Checkpoint, standard.BatchSizeFinder, standard.LearningRateFinder),
+    *(EarlyStopping, LearningRateMonitor, WarmStart, WeightAveraging),
+)
 
 
 class Run:
