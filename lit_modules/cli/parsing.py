@@ -57,6 +57,10 @@ class Parser(LightningArgumentParser):
         The parsers of nested classes (``exit_on_error=False``) come here too: they know which keys are valid, so the
         suggestion is added there, and their message becomes a part of the outermost parser's.
         """
+        if message.startswith(
+            "--print_shtab"
+        ):  # whose scripts would take minutes to write, and not know `python cli.py`
+            raise UsageError("print_shtab: no such key; there is no completion for shells")
         unknown = _UNKNOWN.match(message)
         if not self.exit_on_error:
             if unknown and unknown["key"]:
