@@ -18,7 +18,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from lit_modules.cli.faults import explain
 from lit_modules.cli.log_lines import LEVELS, show_lines
 from lit_modules.cli.parsing import Parser
-from lit_modules.cli.refusals import explain_refusal
+from lit_modules.cli.refusals import explain_refusal, unwrap
 from lit_modules.cli.request import read_request
 from lit_modules.cli.search import find_values
 from lit_modules.cli.trust import parse_stored
@@ -205,7 +205,8 @@ class CLI(OpenCLI):
         except Exception as error:
             text = None if explain(error) else explain_refusal(error, self._plain_config(), building)
             if text is None:
-                raise
+                original = unwrap(error)
+                raise original from original.__cause__
             raise UsageError(text) from error
 
 

@@ -9,9 +9,13 @@ from types import FrameType
 from typing import Any, NamedTuple, get_type_hints
 
 import torch
+from lightning.fabric.plugins import Precision
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.accelerators import Accelerator
 from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.profilers import Profiler
+from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 
 from lit_modules.cli.trust import resolve
@@ -22,7 +26,9 @@ _FAILING = (*_REFUSING, RuntimeError, ArithmeticError, AssertionError, ImportErr
 _ANY = (*_FAILING, AttributeError, LookupError)
 _LIBRARIES = ("lightning", "lightning_utilities", "torch", "torchmetrics", "jsonargparse")
 _AROUND = ("cli", "lit_modules.cli", "lit_modules.runs", "lit_modules.lightning_private")  # the libraries' callers
+_DEVICE = re.compile(r"cuda|cudnn|cublas|nccl|mps|hip|triton", re.IGNORECASE)  # what it says of a fault of its own
 _COMPILER = ("torch._dynamo", "torch._inductor")
+_MADE = {Strategy: "strategy", Accelerator: "accelerator", Precision: "precision", Profiler: "profiler"}
 _LONGEST = 320
 _SEE = " (ACDA_DEBUG=1 shows where it was raised)"
 
@@ -57,9 +63,11 @@ def explain_refusal(error: BaseException, config: Mapping[str, Any], building: b
     Returns:
         One line: key, value, and what is wrong with it; None for all other errors.
     """
-    error = _unwrap(error)
+    error = unwrap(error)
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
-    if not isinstance(error, _ANY) or not _is_library(type(error).__module__) or "Traceback" in str(error):
+    if not frames or not isinstance(error, _ANY) or not _is_library(type(error).__module__):
+        return None
+    if "Traceback" in str(error):  # from another process
         return None
     named = list(find_named(config))
     last_own = max((i for i, frame in enumerate(frames) if _is_own(frame)), default=-1)
@@ -75,9 +83,9 @@ def explain_refusal(error: BaseException, config: Mapping[str, Any], building: b
         if culprit is None and building:  # a part of a class, which the configuration does not name
             culprit = Named("", type(constructors[-1].f_locals["self"]), {})
         return None if culprit is None else _say(culprit, error, by_library)
-    around = max((i for i, frame in enumerate(frames) if _module(frame).startswith(_AROUND)), default=-1)
+    around = max((i for i, frame in enumerate(frames) if _is_within(_module(frame), _AROUND)), default=-1)
     below = frames[around + 1 :]
-    if last_own < 0 and below and _module(below[0]).startswith(_LIBRARIES) and isinstance(error, _FAILING):
+    if last_own < 0 and below and _is_within(_module(below[0]), _LIBRARIES) and isinstance(error, _FAILING):
         trainer = Named("trainer", Trainer, config.get("trainer") or {}, ".")
         words = re.findall(r"[\w-]+", str(error))
         mentioned = [one for one in libraries if one.cls.__name__ in words]
@@ -110,9 +118,16 @@ def _find_nested(key: str, value: object) -> Iterator[Named]:
             yield from _find_nested(f"{key}[{number}]", part)
 
 
-def _unwrap(error: BaseException) -> BaseException:
-    """Give what a constructor raised: jsonargparse tries each member of a union, and wraps the error."""
-    while isinstance(error.__cause__, Exception) and _raised_in(error).startswith("jsonargparse"):
+def unwrap(error: BaseException) -> BaseException:
+    """Give what a constructor raised: jsonargparse tries each member of a union, and wraps the error.
+
+    Args:
+        error: What was raised.
+
+    Returns:
+        The same, or what it was wrapped around.
+    """
+    while isinstance(error.__cause__, Exception) and _raised_in(error).startswith("jsonargparse."):
         error = error.__cause__
     return error
 
@@ -129,11 +144,16 @@ def _is_library(module: str) -> bool:
     """Tell whether a module is neither of this project nor of the user's."""
     if module.partition(".")[0] in sys.stdlib_module_names:
         return True
-    return "-packages" in (getattr(sys.modules.get(module), "__file__", None) or "") and not module.startswith("acda")
+    installed = "-packages" in (getattr(sys.modules.get(module), "__file__", None) or "")
+    return installed and not _is_within(module, ("acda",))
+
+
+def _is_within(module: str, packages: Sequence[str]) -> bool:
+    return any(f"{module}.".startswith(f"{package}.") for package in packages)
 
 
 def _is_own(frame: FrameType) -> bool:
-    return not _is_library(_module(frame)) and not _module(frame).startswith(_AROUND)
+    return not _is_library(_module(frame)) and not _is_within(_module(frame), _AROUND)
 
 
 def _find_object(frames: Sequence[FrameType], named: Sequence[Named]) -> Named | None:
@@ -158,7 +178,7 @@ def _explain_network(error: BaseException, frames: Sequence[FrameType], named: S
         if found is not None and found.key.startswith("model."):
             given = (value for values in inputs[number:] for value in values if isinstance(value, Tensor))
             taken.append((found, network, list(next(given, torch.empty(0)).shape)))
-    if not taken:
+    if not taken or _DEVICE.match(str(error)):
         return None
     found, network, shape = taken[0]
     wrong = [
@@ -176,6 +196,7 @@ def _explain_network(error: BaseException, frames: Sequence[FrameType], named: S
     where = f"{names[id(inner)]} ({type(inner).__name__}): " if inner is not None else ""
     return (
         f"{found.key} ({found.cls.__name__}) cannot take an input of shape {shape}: {remedy}; {where}{_shorten(error)}"
+        f"{_SEE}"
     )
 
 
@@ -200,7 +221,7 @@ def _say(named: Named, error: BaseException, by_library: bool, frames: Sequence[
 
 
 def _find_argument(text: str, named: Named, frames: Sequence[FrameType]) -> str | None:
-    """Find the argument that a message is about: it has its name, or its value, or a function is given it alone."""
+    """Find the argument that a message is about: it has its name, or its value, or is of what was made from it."""
     places = {name: match.start() for name in named.arguments if (match := re.search(rf"(?<!\w){name}(?!\w)", text))}
     if places:
         return min(places, key=lambda name: places[name])
@@ -212,11 +233,8 @@ def _find_argument(text: str, named: Named, frames: Sequence[FrameType]) -> str 
         shown = [x for x, y in telling.items() if re.search(rf"(?<![\w.]){re.escape(str(y))}(?![\w.]*\w)", text)]
     if len(shown) == 1:
         return shown[0]
-    for frame in reversed(frames):
-        taken = set(frame.f_code.co_varnames[: frame.f_code.co_argcount]) & named.arguments.keys()
-        if len(taken) == 1:
-            return taken.pop()
-    return None
+    made = [frame.f_locals.get("self") for frame in reversed(frames) if named.cls is Trainer]
+    return next((name for one in made for kind, name in _MADE.items() if isinstance(one, kind)), None)
 
 
 def _shorten(error: BaseException) -> str:

@@ -113,8 +113,8 @@ def _search(built: Namespace) -> Any:
         return finder.optimal_batch_size
     if rate is None:
         raise UsageError(
-            "LearningRateFinder found no learning rate: the loss was finite for too few of them. Take more "
-            "(num_training_steps), or a smaller range (min_lr, max_lr)"
+            "LearningRateFinder found no learning rate: it ended after too few, where the loss had risen. Take more "
+            "(num_training_steps), a smaller range (min_lr, max_lr), or a higher early_stop_threshold"
         )
     return rate
 

@@ -263,12 +263,14 @@ class Batches(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         return DataLoader(torch.ones(STEPS, 1), batch_size=self.batch_size)  # type: ignore[arg-type]
 
+    val_dataloader = train_dataloader
+
 
 @pytest.mark.parametrize("finder", [LearningRateFinder(num_training_steps=20), BatchSizeFinder(init_val=1)])
 def test_a_finder_only_searches(tmp_path: Path, finder: Any) -> None:
     with relying_on(only_search):
         only_search(finder)
-        searching = trainer(tmp_path, callbacks=[finder], max_epochs=-1, limit_val_batches=0)
+        searching = trainer(tmp_path, callbacks=[finder], max_epochs=-1)
         searching.fit(Tiny(), datamodule=Batches())
         assert searching.global_step == 0
         found = finder.optimal_batch_size if isinstance(finder, BatchSizeFinder) else finder.optimal_lr.suggestion()
