@@ -9,7 +9,7 @@ from typing import Any
 
 import lightning
 from lightning.fabric.plugins import ClusterEnvironment
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
@@ -125,6 +125,18 @@ def count_from(trainer: Trainer, step: int, epoch: int) -> None:
     trainer.fit_loop.epoch_progress.current.completed = epoch
 
 
+def only_search(finder: Callback) -> None:
+    """Let a finder of learning rate or batch size search when a training starts, change nothing, and end it.
+
+    Lightning's ``Tuner`` does so, with finders of its own. Look at: ``_early_exit`` and ``_update_attr`` in
+    ``lightning.pytorch.callbacks.lr_finder`` and ``batch_size_finder``.
+
+    Args:
+        finder: A ``LearningRateFinder`` or ``BatchSizeFinder``.
+    """
+    vars(finder).update(_early_exit=True, _update_attr=False)
+
+
 class OpenTrainer(Trainer):
     """Lightning's trainer with :meth:`before_stage`: all callbacks of it run too early or too late for that.
 
@@ -189,6 +201,11 @@ class OpenCLI(LightningCLI):
 
         Lightning's own takes the model's arguments from a checkpoint, over what the user wrote.
         """
+
+    def begin_anew(self) -> None:
+        """Seed again, and take hyper-parameters from the configuration as it is now; Lightning does so once."""
+        super()._set_seed()
+        vars(self).pop("config_dump", None)
 
     def run_subcommand(self, subcommand: str) -> None:
         """Run the subcommand with the trainer."""

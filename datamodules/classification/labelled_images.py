@@ -34,8 +34,8 @@ class LabelledImagesDataModule(ImageNetBatches):
     their number is told. Classes are sorted by name.
 
     Splits: without a column ``split``, ``val_fraction`` and ``test_fraction`` of each class are set aside at random,
-    the rest is trained on. Ids are paths relative to ``images_dir``. Images, augmentation, batches and prediction are as
-    in :class:`~datamodules.classification.imagenet.ImageNetDataModule`; ``batch_size`` counts images on each device.
+    the rest is trained on. Ids are paths relative to ``images_dir``. Images, augmentation, batches and prediction are
+    as in :class:`~datamodules.classification.imagenet.ImageNetDataModule`; ``batch_size`` counts images on each device.
 
     Args:
         images_dir: Folder of the images. Default: ``"data/images"``.

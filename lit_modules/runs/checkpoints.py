@@ -69,7 +69,7 @@ class Checkpoint:
         if not config:
             raise UsageError(f"{self.path} holds no configuration and there is none beside it: name one with --config")
         add_clip_bounds(config, self._content)
-        for key in ("ckpt_path", "weights_only"):
+        for key in ("ckpt_path", "weights_only", "log_level"):
             config.pop(key, None)
         for key in ("default_root_dir", *(_MACHINE if subcommand != "fit" else ())):
             config["trainer"].pop(key, None)

@@ -152,6 +152,8 @@ def _claim(folder: Path, create: bool) -> bool:
         folder.mkdir(parents=True)
     except FileExistsError:
         return False
+    except FileNotFoundError as error:  # of what is no real file system, such as /proc
+        raise UsageError(f"trainer.default_root_dir: '{folder}' cannot be made: {error.strerror}") from error
     return True
 
 

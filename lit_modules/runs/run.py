@@ -37,12 +37,15 @@ from lit_modules.runs.progress import ProgressLines
 from lit_modules.runs.random_state import RandomState
 from lit_modules.runs.run_checkpoint import RunCheckpoint
 from lit_modules.runs.save_config import SaveConfig
-from lit_modules.runs.trainer import RunTrainer
+from lit_modules.runs.trainer import RunTrainer, check_settings
 from lit_modules.runs.yaml_text import load_yaml
 
 ROOT = "runs"
 NAME_ONE = "name one: --ckpt_path best, last, a file or a run folder (or opt out: --allow_untrained=true)"
-_ONLY_FIT = (standard.Checkpoint, EarlyStopping, LearningRateMonitor, WarmStart, WeightAveraging)
+_ONLY_FIT = (
+    *(standard.Checkpoint, standard.BatchSizeFinder, standard.LearningRateFinder),
+    *(EarlyStopping, LearningRateMonitor, WarmStart, WeightAveraging),
+)
 
 
 class Run:
@@ -131,8 +134,12 @@ class Run:
 
         Returns:
             The trainer.
+
+        Raises:
+            UsageError: If a number among the settings is out of its range.
         """
         of_its_own = self.fits or self.folder is None
+        check_settings(settings)
         if self.folder is None:
             self.folder = folders.claim_run(self.root, create=self.writes)
         self.experiment = folders.find_experiment(self.folder)

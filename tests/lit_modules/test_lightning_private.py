@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
@@ -34,6 +35,7 @@ from lit_modules.lightning_private import (
     guard_prediction,
     is_configured,
     is_resumed_between_epochs,
+    only_search,
     take_for_todays,
     validation_has_begun,
 )
@@ -60,7 +62,7 @@ def test_a_failure_says_where_to_look() -> None:
 
 def test_every_use_says_where_to_look() -> None:
     uses = [use for use in vars(lightning_private).values() if inspect.getmodule(use) is lightning_private]
-    assert len(uses) == 12
+    assert len(uses) == 13
     assert all("Look at:" in inspect.getsource(use) for use in uses)
 
 
@@ -338,6 +340,38 @@ class Steps(OpenCLI):
 def test_the_command_line_goes_through_its_steps() -> None:
     with relying_on(OpenCLI):
         assert Steps("fit", "--model.width=2").steps == ["parser", "width 2", "classes", "before fit", "steps 1"]
+
+
+def test_the_command_line_begins_anew() -> None:
+    with relying_on(OpenCLI.begin_anew):
+        cli = Steps("fit", "--model.width=2", "--seed_everything=3")
+        drawn = torch.rand(1)
+        cli.config.fit.model.width = 4
+        cli.begin_anew()
+        cli.instantiate_classes()
+        assert cli.config_dump["model"]["width"] == 4
+        torch.manual_seed(3)
+        assert cli.model.layer.weight[0, 0] == nn.Linear(1, 4).weight[0, 0] != drawn
+
+
+class Batches(LightningDataModule):
+    batch_size = 1
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(torch.ones(STEPS, 1), batch_size=self.batch_size)  # type: ignore[arg-type]
+
+    val_dataloader = train_dataloader
+
+
+@pytest.mark.parametrize("finder", [LearningRateFinder(num_training_steps=20), BatchSizeFinder(init_val=1)])
+def test_a_finder_only_searches(tmp_path: Path, finder: Any) -> None:
+    with relying_on(only_search):
+        only_search(finder)
+        searching = trainer(tmp_path, callbacks=[finder], max_epochs=-1)
+        searching.fit(Tiny(), datamodule=Batches())
+        assert searching.global_step == 0
+        found = finder.optimal_batch_size if isinstance(finder, BatchSizeFinder) else finder.optimal_lr.suggestion()
+        assert found == STEPS if isinstance(finder, BatchSizeFinder) else 0 < found < 1
 
 
 def test_the_command_line_takes_nothing_from_a_checkpoint(tmp_path: Path) -> None:
