@@ -29,8 +29,8 @@ def read_channels(path: Path, channels: int) -> PreciseImage:
     - 3: RGB, as :func:`datamodules.files.precise_readers.read_precise` reads it; a grey image has three equal channels.
     - 1: a grey image, also one that is stored in colour but with three equal channels.
     - 4: a PNG in colour with transparency, which is then a channel as the others.
-    - Any: a TIFF with that many pages of one channel, as microscopes write them; or an array ``[H, W, C]`` or ``[H, W]``, uint8 or
-      uint16, in a ``.npy`` file.
+    - Any: a TIFF with that many pages of one channel, as microscopes write them; or an array ``[H, W, C]``
+      or ``[H, W]``, uint8 or uint16, in a ``.npy`` file.
 
     Args:
         path: The file.

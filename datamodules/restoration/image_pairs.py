@@ -115,8 +115,8 @@ def convert_pairs(
 ) -> list[ImagePair]:
     """Write images as uncompressed ``.npy`` files, ``[H, W, C]``, but for those that were before.
 
-    Where one file stands for both images of a pair it is written once. One pair is in memory at a time. See :func:`datamodules.files.conversion.convert` for what happens if it is
-    interrupted.
+    Where one file stands for both images of a pair it is written once. One pair is in memory at a time. See
+    :func:`datamodules.files.conversion.convert` for what happens if it is interrupted.
 
     Args:
         pairs: The images.

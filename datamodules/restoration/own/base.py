@@ -1,17 +1,20 @@
 """What the data modules of one's own images to restore share: splits, channels, and where converted files go."""
 
 import os
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from datamodules.batches import RestorationBatch
 from datamodules.errors import check_at_least, check_fractions, refuse
 from datamodules.files.channels import SUFFIXES
 from datamodules.restoration.base import RestorationDataModule
+from datamodules.restoration.image_pairs import ImagePair, OpenPair
 from datamodules.restoration.own.names import check_pattern
 from datamodules.restoration.samples import DegradedImages
+from datamodules.samples import SampleSet
 from datamodules.transforms.pixels import EightBit
 
 _SHARE = 0.1
@@ -77,3 +80,50 @@ class OwnImagesDataModule(RestorationDataModule, ABC):
         """Return images below ``predict_dir``, whole, with all bits that they hold, enlarged by ``predict_upscale``."""
         folder = self.predict_folder(EightBit(), suffixes=SUFFIXES)
         return DegradedImages(folder, self.predict_upscale, self.channels)
+
+    @abstractmethod
+    def list_part(self, part: str) -> list[ImagePair]:
+        """Find the images of a folder.
+
+        Args:
+            part: ``train``, or ``val`` or ``test`` where they have a folder of their own.
+
+        Returns:
+            At least one pair.
+
+        Raises:
+            DataError: If files are missing or do not fit together.
+        """
+
+    @abstractmethod
+    def whole_samples(self, pairs: list[ImagePair], open_pair: OpenPair) -> SampleSet[RestorationBatch]:
+        """Return what is evaluated of images.
+
+        Args:
+            pairs: The images.
+            open_pair: Gives the images of a pair.
+
+        Returns:
+            The samples.
+        """
+
+    def list_training_pairs(self) -> list[ImagePair]:
+        """Return all images of the folder to train on, those that are held out among them."""
+        return self.list_part("train")
+
+    def held_out_samples(self, pairs: list[ImagePair]) -> SampleSet[RestorationBatch]:
+        """Return held-out images, whole."""
+        return self.whole_samples(pairs, self._maps.pair)
+
+    def val_samples(self) -> SampleSet[RestorationBatch]:
+        """Return the images of the folder for validation, or those held out, whole."""
+        return super().val_samples() if "val" in self._fractions else self._open_folder("val")
+
+    def test_samples(self) -> SampleSet[RestorationBatch]:
+        """Return the images of the folder for test, or those held out, whole."""
+        if "test" in self._fractions:
+            return self.whole_samples(self._split["test"], self.read_pair)
+        return self._open_folder("test")
+
+    def _open_folder(self, part: str) -> SampleSet[RestorationBatch]:
+        return self.whole_samples(self.list_part(part), self.read_pair)

@@ -10,7 +10,7 @@ from datamodules.errors import check_at_least
 from datamodules.files.channels import SUFFIXES, read_any_header, read_channels
 from datamodules.files.listing import list_images
 from datamodules.restoration.degradations import Chain, Degradation, GaussianNoise, try_degradation
-from datamodules.restoration.image_pairs import ImagePair
+from datamodules.restoration.image_pairs import ImagePair, OpenPair
 from datamodules.restoration.own.base import OwnImagesDataModule
 from datamodules.restoration.own.degraded_samples import DegradedPatches, DegradedWholes
 from datamodules.restoration.own.names import find_scenes, name_files
@@ -18,7 +18,7 @@ from datamodules.types import AnyDepth, Map
 
 
 class CleanPhotosDataModule(OwnImagesDataModule):
-    """Clean photographs of one's own, which a degradation makes worse: for denoising and super-resolution without pairs.
+    """Clean photographs of one's own, made worse on the fly: for denoising and super-resolution without pairs.
 
     Any readable image type, 8 or 16 bits; folders are searched with their sub-folders. How many images were found is
     logged.
@@ -97,10 +97,6 @@ class CleanPhotosDataModule(OwnImagesDataModule):
             try_degradation(self.degradation, self.channels)
         super().setup(stage)
 
-    def list_training_pairs(self) -> list[ImagePair]:
-        """Return all images of ``clean_dir``; one file stands for both images of a pair."""
-        return self._list("train")
-
     def read_pair(self, pair: ImagePair) -> tuple[AnyDepth, AnyDepth]:
         """Decode a clean image with all bits; it stands for both images of a pair."""
         clean = read_channels(pair.clean, self.channels).pixels
@@ -117,22 +113,12 @@ class CleanPhotosDataModule(OwnImagesDataModule):
             augment=self.augment,
         )
 
-    def held_out_samples(self, pairs: list[ImagePair]) -> DegradedWholes:
-        """Return held-out images, whole, degraded."""
-        return DegradedWholes(self.degradation, pairs, self._maps.pair, self.data_seed)
+    def whole_samples(self, pairs: list[ImagePair], open_pair: OpenPair) -> DegradedWholes:
+        """Return images, whole, degraded by ``data_seed`` and their path."""
+        return DegradedWholes(self.degradation, pairs, open_pair, self.data_seed)
 
-    def val_samples(self) -> DegradedWholes:
-        """Return the images of the folder for validation, or those held out, whole, degraded."""
-        if "val" in self._folders:
-            return DegradedWholes(self.degradation, self._list("val"), self.read_pair, self.data_seed)
-        return self.held_out_samples(self.convert(self._split["val"]))
-
-    def test_samples(self) -> DegradedWholes:
-        """Return the images of the folder for test, or those held out, whole, degraded."""
-        pairs = self._list("test") if "test" in self._folders else self._split["test"]
-        return DegradedWholes(self.degradation, pairs, self.read_pair, self.data_seed)
-
-    def _list(self, part: str) -> list[ImagePair]:
+    def list_part(self, part: str) -> list[ImagePair]:
+        """Return the images of the folder for a part; one file stands for both images of a pair."""
         argument = "clean_dir" if part == "train" else f"{part}_clean_dir"
         folder = self._folders[part]
         files = name_files(list_images(folder, argument, SUFFIXES), "{name}", argument)

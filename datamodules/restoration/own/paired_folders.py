@@ -4,7 +4,7 @@ from typing import Any
 
 from datamodules.errors import DataError, check_at_least, check_one_of, refuse
 from datamodules.files.channels import read_channels
-from datamodules.restoration.image_pairs import ImagePair, sizes_differ
+from datamodules.restoration.image_pairs import ImagePair, OpenPair, sizes_differ
 from datamodules.restoration.own.base import OwnImagesDataModule
 from datamodules.restoration.own.names import check_pattern
 from datamodules.restoration.own.pair_files import Side, Unpaired, list_pairs
@@ -102,10 +102,6 @@ class PairedFoldersDataModule(OwnImagesDataModule):
         self.unpaired: Unpaired = unpaired
         self.scale = scale
 
-    def list_training_pairs(self) -> list[ImagePair]:
-        """Return all pairs of ``degraded_dir`` and ``clean_dir``."""
-        return self._list("train")
-
     def read_pair(self, pair: ImagePair) -> tuple[AnyDepth, AnyDepth]:
         """Decode a pair with all bits; a degraded image that is smaller is enlarged.
 
@@ -119,7 +115,7 @@ class PairedFoldersDataModule(OwnImagesDataModule):
             DataError: If one cannot be read or has other channels, or only one is grey.
         """
         degraded, clean = (read_channels(path, self.channels) for path in (pair.degraded, pair.clean))
-        if degraded.grey != clean.grey and not _is_grey(degraded.pixels) == _is_grey(clean.pixels):
+        if degraded.grey != clean.grey and _is_grey(degraded.pixels) != _is_grey(clean.pixels):
             kinds = ["grey" if image.grey else "in colour" for image in (degraded, clean)]
             raise DataError(
                 f"'{pair.degraded}' is {kinds[0]}, but '{pair.clean}' {kinds[1]}. Replace or remove the two files."
@@ -129,21 +125,12 @@ class PairedFoldersDataModule(OwnImagesDataModule):
             raise sizes_differ(pair.degraded, degraded.pixels.shape[:2], pair.clean, clean.pixels.shape[:2])
         return enlarged, clean.pixels
 
-    def held_out_samples(self, pairs: list[ImagePair]) -> WholeImages:
-        """Return held-out images, whole."""
-        return WholeImages(pairs, self._maps.pair)
+    def whole_samples(self, pairs: list[ImagePair], open_pair: OpenPair) -> WholeImages:
+        """Return pairs, whole."""
+        return WholeImages(pairs, open_pair)
 
-    def val_samples(self) -> WholeImages:
-        """Return the pairs of the folders for validation, or those held out, whole."""
-        if "val" in self._folders:
-            return WholeImages(self._list("val"), self.read_pair)
-        return self.held_out_samples(self.convert(self._split["val"]))
-
-    def test_samples(self) -> WholeImages:
-        """Return the pairs of the folders for test, or those held out, whole."""
-        return WholeImages(self._list("test") if "test" in self._folders else self._split["test"], self.read_pair)
-
-    def _list(self, part: str) -> list[ImagePair]:
+    def list_part(self, part: str) -> list[ImagePair]:
+        """Return all pairs of the two folders for a part."""
         prefix = "" if part == "train" else f"{part}_"
         degraded, clean = self._folders[part]
         return list_pairs(
