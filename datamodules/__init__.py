@@ -13,16 +13,24 @@ from datamodules.classification import (
 from datamodules.crowd import ShanghaiTechDataModule, SyntheticCrowdDataModule, UCFQNRFDataModule
 from datamodules.errors import DataError
 from datamodules.patterns import PatternsDataModule
-from datamodules.restoration import RealSRDataModule, SamplePhotosDataModule, SIDDDataModule
+from datamodules.restoration import (
+    CleanPhotosDataModule,
+    PairedFoldersDataModule,
+    RealSRDataModule,
+    SamplePhotosDataModule,
+    SIDDDataModule,
+)
 
 __all__ = [
     "CIFAR10DataModule",
     "CIFAR100DataModule",
+    "CleanPhotosDataModule",
     "DataError",
     "DigitsDataModule",
     "ImageDataModule",
     "ImageNetDataModule",
     "LabelledImagesDataModule",
+    "PairedFoldersDataModule",
     "PatternsDataModule",
     "RealSRDataModule",
     "SIDDDataModule",

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.errors import DataError, check_at_least, refuse
+from datamodules.files.listing import IMAGE_SUFFIXES
 from datamodules.prediction import make_prediction_loader
 from datamodules.samples import ImageFolder, InputFiles, SampleSet, collate
 from datamodules.seeding import make_shuffled_loader
@@ -73,12 +74,18 @@ class ImageDataModule(LightningDataModule, ABC):
     def predict_samples(self) -> SampleSet[Any]:
         """Return samples to predict; ``predict_folder`` serves images in a folder."""
 
-    def predict_folder(self, transform: Callable[[Pixels], Tensor], grey: bool = False) -> ImageFolder:
+    def predict_folder(
+        self,
+        transform: Callable[[Pixels], Tensor],
+        grey: bool = False,
+        suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
+    ) -> ImageFolder:
         """Return the images below ``predict_dir``, for ``predict_samples``.
 
         Args:
             transform: From one image, uint8 ``[H, W, C]``, to a float32 tensor ``[C, H', W']``.
             grey: Read one channel instead of RGB.
+            suffixes: Of the files that are taken. Default: ``IMAGE_SUFFIXES``.
 
         Returns:
             The data set; hands out ``ImageBatch``.
@@ -91,7 +98,7 @@ class ImageDataModule(LightningDataModule, ABC):
                 "predict_dir is not given, so there is nothing to predict. Name a folder of images: "
                 "--data.init_args.predict_dir=FOLDER."
             )
-        return ImageFolder(self.predict_dir, transform, grey)
+        return ImageFolder(self.predict_dir, transform, grey, suffixes=suffixes)
 
     def setup(self, stage: str) -> None:
         """Make the splits that a stage needs. Called by the trainer.

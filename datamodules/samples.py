@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from datamodules.batches import ImageBatch, LabelledBatch
-from datamodules.files.listing import list_images
+from datamodules.files.listing import IMAGE_SUFFIXES, list_images
 from datamodules.files.readers import read_image
 from datamodules.types import Pixels
 
@@ -135,6 +135,7 @@ class ImageFolder(InputFiles[ImageBatch]):
         transform: From one image, uint8 ``[H, W, C]``, to a float32 tensor ``[C, H', W']``.
         grey: Read one channel instead of RGB.
         argument: Name of the argument under which the user gave the folder, for messages.
+        suffixes: Of the files that are taken. Default: those above.
 
     Attributes:
         paths: The images' paths.
@@ -150,8 +151,9 @@ class ImageFolder(InputFiles[ImageBatch]):
         transform: Callable[[Pixels], Tensor],
         grey: bool = False,
         argument: str = "predict_dir",
+        suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
     ) -> None:
-        self.ids = list_images(folder, argument)
+        self.ids = list_images(folder, argument, suffixes)
         self.paths = [Path(folder).expanduser() / name for name in self.ids]
         self._transform = transform
         self._grey = grey

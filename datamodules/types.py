@@ -1,5 +1,7 @@
 """Arrays that files of several folders speak of."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -8,6 +10,9 @@ Pixels = npt.NDArray[np.uint8]
 
 DeepPixels = npt.NDArray[np.uint16]
 """An image with 16 bits a channel: uint16 ``[H, W, C]``, 0 to 65535."""
+
+AnyDepth = npt.NDArray[np.unsignedinteger[Any]]
+"""An image with 8 or 16 bits a channel: uint8 or uint16 ``[H, W, C]``."""
 
 Map = npt.NDArray[np.float32]
 """Numbers at places: float32 ``[H, W]``, or ``[H, W, C]`` with several at each."""

@@ -14,7 +14,7 @@ from datamodules.classification.imagenet_chunks import convert
 from lit_modules.output import png_path
 from tests.support.crowd_files import write_shanghaitech, write_ucf_qnrf
 from tests.support.image_files import write_cifar10, write_cifar100, write_imagenet, write_images
-from tests.support.restoration_files import write_realsr, write_sidd
+from tests.support.restoration_files import write_pairs, write_realsr, write_sidd
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 EXPERIMENTS = sorted(p.relative_to(CONFIGS).as_posix() for p in CONFIGS.glob("*/*.yaml") if p.parent.name != "trainer")
@@ -33,6 +33,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_ucf_qnrf(folder / "ucf_qnrf", seed=0)
     write_realsr(folder / "realsr", seed=0, scales=(4,))
     write_sidd(folder / "sidd", seed=0)
+    write_pairs(folder / "pairs", seed=0)
     return folder
 
 
@@ -47,6 +48,14 @@ IMAGENET = {"total_batch_size": 4, "num_workers": 0, "resize_size": 72, "crop_si
 OWN_CLASSES = {"batch_size": 4, "num_workers": 0, "resize_size": 72, "crop_size": 64}
 CROWD = {"batch_size": 2, "crop_size": 64, "num_workers": 0}
 RESTORATION = {"batch_size": 2, "patch_size": 24, "patches_per_image": 2, "num_workers": 0}
+OWN = {"val_fraction": 0.3, "test_fraction": 0.3, "predict_upscale": 1}
+PLACES = {
+    "StreamingImageNetDataModule": "url",
+    "LabelledImagesDataModule": "images_dir",
+    "PairedFoldersDataModule": "degraded_dir",
+    "CleanPhotosDataModule": "clean_dir",
+}
+"""Arguments that say where the data is, where it is not ``data_dir``."""
 # By data module: the folder of its test data, and what keeps an experiment small.
 SMALL: dict[str, tuple[str, dict[str, object]]] = {
     "PatternsDataModule": ("", {"steps_per_epoch": 2}),
@@ -69,10 +78,9 @@ SMALL: dict[str, tuple[str, dict[str, object]]] = {
     "RealSRDataModule": ("realsr", {**RESTORATION, "val_fraction": 0.2}),
     "SIDDDataModule": ("sidd", {**RESTORATION, "val_fraction": 0.25, "block_size": 32}),
     "SamplePhotosDataModule": ("sample_photos", RESTORATION),
+    "PairedFoldersDataModule": ("pairs/degraded", {**RESTORATION, **OWN}),
+    "CleanPhotosDataModule": ("pairs/clean", {**RESTORATION, **OWN}),
 }
-
-PLACES = {"StreamingImageNetDataModule": "url", "LabelledImagesDataModule": "images_dir"}
-"""The arguments that point to data, but for ``data_dir``."""
 
 
 def data_arguments(config: dict, data_dir: Path, own_images: tuple[Path, set[str]]) -> list[str]:
@@ -81,8 +89,11 @@ def data_arguments(config: dict, data_dir: Path, own_images: tuple[Path, set[str
     folder, sizes = SMALL[name]
     arguments = [f"--data.init_args.{key}={value}" for key, value in sizes.items()]
     if folder:
-        place = PLACES.get(name, "data_dir")
-        arguments.append(f"--data.init_args.{place}={data_dir / folder}")
+        arguments.append(f"--data.init_args.{PLACES.get(name, 'data_dir')}={data_dir / folder}")
+    if name == "PairedFoldersDataModule":
+        arguments.append(f"--data.init_args.clean_dir={data_dir / 'pairs' / 'clean'}")
+    if name in ("PairedFoldersDataModule", "CleanPhotosDataModule"):
+        arguments.append(f"--data.init_args.cache_dir={data_dir / 'converted'}")
     if name != "PatternsDataModule":
         arguments.append(f"--data.init_args.predict_dir={own_images[0]}")
     if name.endswith(("ImageNetDataModule", "LabelledImagesDataModule")):
@@ -97,6 +108,7 @@ QUICK = {
     *("cifar100/lenet.yaml", "imagenet/ad_resnet_s.yaml", "crowd/synthetic_conv2d.yaml"),
     *("crowd/shanghaitech_a_ad_resnet_s_conv2d.yaml"),
     *("realsr/vdsr.yaml", "sidd/dncnn.yaml", "sidd/vdn.yaml", "sample_photos/denoising_conv2d.yaml"),
+    *("own/restoration_pairs.yaml", "own/denoising.yaml", "own/super_resolution.yaml"),
 }
 
 

@@ -83,7 +83,7 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.casefold() in _SYSTEM
 
 
-def find_images(folder: Path, deep: bool = True) -> FoundImages:
+def find_images(folder: Path, deep: bool = True, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> FoundImages:
     """Find the image files in a folder by their suffix; none is looked at.
 
     Hidden files and folders are left out, and those that systems put among a user's files (``@eaDir``, ``__MACOSX``).
@@ -94,6 +94,7 @@ def find_images(folder: Path, deep: bool = True) -> FoundImages:
     Args:
         folder: The folder, which exists.
         deep: Search its sub-folders, too. Default: true.
+        suffixes: Of the files that are taken for images, in small letters. Default: ``IMAGE_SUFFIXES``.
 
     Returns:
         The images, and what was left out.
@@ -130,7 +131,7 @@ def find_images(folder: Path, deep: bool = True) -> FoundImages:
                 found.other_files["hidden"] += 1
             elif kind != stat.S_IFREG:
                 found.other_files["no regular file"] += 1
-            elif entry.name.lower().endswith(IMAGE_SUFFIXES):
+            elif entry.name.lower().endswith(suffixes):
                 found.names.append(place + entry.name)
             else:
                 found.other_files[show_name(PurePath(entry.name).suffix.lower()) or "no suffix"] += 1
@@ -157,12 +158,13 @@ def list_image_names(folder: Path, beside: str = "") -> list[str]:
     return found.names
 
 
-def list_images(folder: str | Path, argument: str) -> list[str]:
+def list_images(folder: str | Path, argument: str, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[str]:
     """List all images below a folder, as :func:`find_images` does; how many there are, and others, is logged.
 
     Args:
         folder: The folder; searched with its sub-folders.
         argument: Name of the argument under which the user gave it, for messages.
+        suffixes: As in :func:`find_images`.
 
     Returns:
         Their paths relative to the folder, with ``/`` between parts, sorted.
@@ -170,13 +172,13 @@ def list_images(folder: str | Path, argument: str) -> list[str]:
     Raises:
         DataError: If the folder is missing, is a file, cannot be read, or holds no image.
     """
-    suffixes = " ".join(IMAGE_SUFFIXES)
-    root = require_folder(folder, argument, f"Name a folder that holds images ({suffixes}).")
-    found = find_images(root)
+    kinds = " ".join(suffixes)
+    root = require_folder(folder, argument, f"Name a folder that holds images ({kinds}).")
+    found = find_images(root, suffixes=suffixes)
     if not found.names:
         raise DataError(
             f"{argument}='{folder}' holds no images: none of the {found.other_files.total()} files in it and its "
-            f"sub-folders ends in {suffixes}, but for hidden ones."
+            f"sub-folders ends in {kinds}, but for hidden ones."
         )
     found.tell(f"{argument}='{folder}'")
     return found.names

@@ -10,7 +10,7 @@ from PIL import ExifTags, Image, ImageOps
 from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
 from datamodules.files.readers import BAD_IMAGE, PNG, decode_image, read_content, read_deep_values, turn, unreadable
-from datamodules.types import DeepPixels, Pixels
+from datamodules.types import AnyDepth, DeepPixels
 
 _PNG_DEPTH, _PNG_COLOUR = 24, 25  # where a PNG file says how many bits a channel has, and which channels there are
 _PNG_GREY = (0, 4)  # without and with transparency
@@ -25,7 +25,7 @@ class PreciseImage(NamedTuple):
         grey: Whether the file's image is grey.
     """
 
-    pixels: Pixels | DeepPixels
+    pixels: AnyDepth
     grey: bool
 
 

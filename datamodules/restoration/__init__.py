@@ -1,5 +1,12 @@
+from datamodules.restoration.own import CleanPhotosDataModule, PairedFoldersDataModule
 from datamodules.restoration.realsr import RealSRDataModule
 from datamodules.restoration.sample_photos import SamplePhotosDataModule
 from datamodules.restoration.sidd import SIDDDataModule
 
-__all__ = ["RealSRDataModule", "SIDDDataModule", "SamplePhotosDataModule"]
+__all__ = [
+    "CleanPhotosDataModule",
+    "PairedFoldersDataModule",
+    "RealSRDataModule",
+    "SIDDDataModule",
+    "SamplePhotosDataModule",
+]

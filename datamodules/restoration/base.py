@@ -14,7 +14,7 @@ from datamodules.restoration.samples import DegradedImages, RandomPatches
 from datamodules.samples import SampleSet
 from datamodules.splits import ValidateOn, split_indices
 from datamodules.transforms.pixels import EightBit
-from datamodules.types import Pixels
+from datamodules.types import AnyDepth
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,12 @@ class RestorationDataModule(ImageDataModule, ABC):
 
     Raises:
         ValueError: If an argument is out of range.
+
+    Attributes:
+        channels: Of the images: 3.
     """
+
+    channels = 3
 
     def __init__(
         self,
@@ -94,7 +99,7 @@ class RestorationDataModule(ImageDataModule, ABC):
             The samples.
         """
 
-    def read_pair(self, pair: ImagePair) -> tuple[Pixels, Pixels]:
+    def read_pair(self, pair: ImagePair) -> tuple[AnyDepth, AnyDepth]:
         """Decode published images.
 
         Args:
@@ -110,7 +115,18 @@ class RestorationDataModule(ImageDataModule, ABC):
 
     def train_samples(self) -> RandomPatches:
         """Return random patches of the published training images but for those held out."""
-        pairs = self._split["train"] if self.validate_on == "held_out" else self.converted_pairs
+        pairs = self._split["train"] if self.validate_on == "held_out" else self.train_pairs
+        return self.make_patches(self.convert(pairs))
+
+    def make_patches(self, pairs: list[ImagePair]) -> RandomPatches:
+        """Return random patches of images.
+
+        Args:
+            pairs: These images, converted.
+
+        Returns:
+            The samples.
+        """
         return RandomPatches(pairs, self._maps.pair, self.patch_size, self.patches_per_image, self.augment)
 
     def val_samples(self) -> SampleSet[RestorationBatch]:
@@ -122,7 +138,7 @@ class RestorationDataModule(ImageDataModule, ABC):
             )
             samples: SampleSet[RestorationBatch] = self.test_samples()
             return samples
-        return self.held_out_samples(self._split["val"])
+        return self.held_out_samples(self.convert(self._split["val"]))
 
     def predict_samples(self) -> SampleSet[DegradedBatch]:
         """Return images below ``predict_dir``, whole, with all bits that they hold."""
@@ -144,19 +160,24 @@ class RestorationDataModule(ImageDataModule, ABC):
         check_sizes(pairs, "patch_size", self.patch_size)
         return pairs
 
-    @cached_property
-    def converted_pairs(self) -> list[ImagePair]:
-        """The same images as files to cut from, which are made if they are not there.
+    def convert(self, pairs: list[ImagePair]) -> list[ImagePair]:
+        """Make files to cut from of images, but for those that are there.
+
+        Args:
+            pairs: Some of ``train_pairs``.
+
+        Returns:
+            The same pairs, of these files.
 
         Raises:
             DataError: If files are missing or damaged, or there is no space for the converted ones.
         """
-        return convert_pairs(self.train_pairs, self.read_pair, self.cache_dir.expanduser())
+        return convert_pairs(pairs, self.read_pair, self.cache_dir.expanduser(), self.channels)
 
     @cached_property
     def _split(self) -> dict[str, list[ImagePair]]:
-        """Converted pairs by split, whole scenes in each."""
+        """Training pairs by split, whole scenes in each."""
         scenes = sorted({pair.scene for pair in self.train_pairs})
         split = split_indices(len(scenes), self._fractions, self._split_seed)
         members = {name: {scenes[index] for index in indices} for name, indices in split.items()}
-        return {name: [pair for pair in self.converted_pairs if pair.scene in members[name]] for name in members}
+        return {name: [pair for pair in self.train_pairs if pair.scene in members[name]] for name in members}

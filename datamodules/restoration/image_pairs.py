@@ -16,7 +16,7 @@ import torch
 from datamodules.errors import DataError, abbreviate
 from datamodules.files.conversion import Conversion, convert, save_array
 from datamodules.files.readers import read_image
-from datamodules.types import Pixels
+from datamodules.types import AnyDepth, Pixels
 
 _CHANNELS = 3
 CACHE_ARGUMENT = "cache_dir"
@@ -42,8 +42,8 @@ class ImagePair(NamedTuple):
     width: int
 
 
-OpenPair = Callable[[ImagePair], tuple[Pixels, Pixels]]
-"""From a pair to its images, degraded and clean, both RGB, uint8 ``[H, W, 3]``."""
+OpenPair = Callable[[ImagePair], tuple[AnyDepth, AnyDepth]]
+"""From a pair to its images, degraded and clean, both uint8 (or, of one's own images, uint16) ``[H, W, C]``."""
 
 
 def match_pairs(degraded: Mapping[str, Path], clean: Mapping[str, Path], folder: Path) -> list[tuple[str, Path, Path]]:
@@ -110,16 +110,19 @@ def sizes_differ(degraded: Path, its_size: Sequence[int], clean: Path, other_siz
     )
 
 
-def convert_pairs(pairs: Sequence[ImagePair], read: OpenPair, folder: Path) -> list[ImagePair]:
-    """Write images as uncompressed ``.npy`` files, uint8 ``[H, W, 3]``, but for those that were before.
+def convert_pairs(
+    pairs: Sequence[ImagePair], read: OpenPair, folder: Path, channels: int = _CHANNELS
+) -> list[ImagePair]:
+    """Write images as uncompressed ``.npy`` files, ``[H, W, C]``, but for those that were before.
 
-    One pair is in memory at a time. See :func:`datamodules.files.conversion.convert` for what happens if it is
-    interrupted.
+    Where one file stands for both images of a pair it is written once. One pair is in memory at a time. See
+    :func:`datamodules.files.conversion.convert` for what happens if it is interrupted.
 
     Args:
         pairs: The images.
         read: Decodes a pair.
         folder: Where to write; the data module's ``cache_dir``.
+        channels: Of the images. Default: 3.
 
     Returns:
         The same pairs, of the converted files.
@@ -129,20 +132,25 @@ def convert_pairs(pairs: Sequence[ImagePair], read: OpenPair, folder: Path) -> l
     """
     steps = {_plan(pair): pair for pair in pairs}
     missing = [pair for step, pair in steps.items() if not all((folder / name).exists() for name in step.targets)]
-    _check_space(folder, sum(2 * _CHANNELS * pair.height * pair.width for pair in missing))
+    _check_space(folder, sum(len(_plan(pair).targets) * channels * pair.height * pair.width for pair in missing))
 
     def write(step: Conversion, paths: list[Path]) -> None:
-        for path, pixels in zip(paths, read(steps[step]), strict=True):
+        images = read(steps[step])
+        for path, pixels in zip(paths, images[-len(paths) :], strict=True):
             save_array(path, pixels)
 
     convert(list(steps), write, folder, CACHE_ARGUMENT)
     return [
-        pair._replace(degraded=folder / step.targets[0], clean=folder / step.targets[1]) for step, pair in steps.items()
+        pair._replace(degraded=folder / step.targets[0], clean=folder / step.targets[-1])
+        for step, pair in steps.items()
     ]
 
 
 def _plan(pair: ImagePair) -> Conversion:
-    name = pair.id.rpartition(".")[0].replace("/", "-")
+    # No two ids have one name: what stands for "/" is escaped where it stands for itself.
+    name = pair.id.rpartition(".")[0].replace("%", "%25").replace("-", "%2D").replace("/", "-")
+    if pair.degraded == pair.clean:
+        return Conversion((pair.clean,), (f"{name}.clean.npy",))
     return Conversion((pair.degraded, pair.clean), (f"{name}.degraded.npy", f"{name}.clean.npy"))
 
 
@@ -165,13 +173,13 @@ class MemoryMaps:
     """
 
     def __init__(self) -> None:
-        self._maps: dict[Path, tuple[int, Pixels]] = {}
+        self._maps: dict[Path, tuple[int, AnyDepth]] = {}
 
     def __reduce__(self) -> tuple[type["MemoryMaps"], tuple[()]]:
         return MemoryMaps, ()
 
-    def __call__(self, path: Path) -> Pixels:
-        """Map the array in a file, uint8 of any shape; not to be written to, and to be looked at at once.
+    def __call__(self, path: Path) -> AnyDepth:
+        """Map the array in a file, uint8 or uint16 of any shape; not to be written to, and to be looked at at once.
 
         Raises:
             DataError: If the file is missing or damaged, or has changed since it was mapped; names it.
@@ -187,18 +195,18 @@ class MemoryMaps:
             raise _lost(path, f"it had {before} bytes before, and now has {size}")
         return pixels
 
-    def pair(self, pair: ImagePair) -> tuple[Pixels, Pixels]:
+    def pair(self, pair: ImagePair) -> tuple[AnyDepth, AnyDepth]:
         """Map the images of a converted pair."""
         return self(pair.degraded), self(pair.clean)
 
 
-def _map_file(path: Path, size: int) -> Pixels:
+def _map_file(path: Path, size: int) -> AnyDepth:
     described = np.load(path, mmap_mode="r")
     if described.offset + described.nbytes != size:
         raise ValueError(f"its size is {size} bytes")
     # Numpy's own map keeps its file open, and a process may have only so many open.
     content = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
-    pixels: Pixels = content[described.offset :].view(described.shape).numpy()
+    pixels: AnyDepth = content[described.offset :].numpy().view(described.dtype).reshape(described.shape)
     return pixels
 
 

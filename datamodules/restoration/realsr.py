@@ -4,16 +4,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from datamodules.errors import check_at_least, check_one_of
 from datamodules.files.readers import read_image
 from datamodules.restoration.base import RestorationDataModule
 from datamodules.restoration.image_pairs import ImagePair
 from datamodules.restoration.realsr_files import CAMERAS, find_version, list_pairs
-from datamodules.restoration.samples import DegradedImages, WholeImages, as_tensor, enlarge
+from datamodules.restoration.samples import DegradedImages, WholeImages, enlarge_pixels
 from datamodules.transforms.pixels import EightBit
-from datamodules.types import Pixels
+from datamodules.types import AnyDepth
 
 _SCALES = (2, 3, 4)
 
@@ -86,15 +84,11 @@ class RealSRDataModule(RestorationDataModule):
         """Return all pairs of ``Train``, of the scale and the cameras."""
         return list_pairs(self._root, "Train", self.scale, self._cameras)
 
-    def read_pair(self, pair: ImagePair) -> tuple[Pixels, Pixels]:
+    def read_pair(self, pair: ImagePair) -> tuple[AnyDepth, AnyDepth]:
         """Decode a pair; an LR image that is smaller is enlarged."""
         clean = read_image(pair.clean)
         degraded = read_image(pair.degraded)
-        factor = clean.shape[0] // degraded.shape[0]
-        if factor > 1:
-            image = enlarge(as_tensor(degraded), factor)[0]
-            degraded = (image * 255).round().permute(1, 2, 0).numpy().astype(np.uint8)
-        return degraded, clean
+        return enlarge_pixels(degraded, clean.shape[0] // degraded.shape[0]), clean
 
     def held_out_samples(self, pairs: list[ImagePair]) -> WholeImages:
         """Return held-out images, whole."""

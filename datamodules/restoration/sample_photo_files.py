@@ -12,7 +12,7 @@ from scipy.io import savemat
 
 from datamodules.files.conversion import Conversion, convert
 from datamodules.files.readers import read_image
-from datamodules.restoration.degradations import add_camera_noise, reduce_resolution, to_bytes
+from datamodules.restoration.degradations import CameraNoise, reduce_resolution, to_bytes
 from datamodules.types import Map, Pixels
 
 TRAIN = (
@@ -41,7 +41,7 @@ _LARGE = 1_000_000  # pixels
 _DRAWS = (10, 11)  # the published names of the two images of a scene
 _BLOCKS = ("ValidationNoisyBlocksSrgb", "ValidationGtBlocksSrgb")
 _BLOCK = 256  # height and width, as published
-_GAINS = (0.0012, 0.004)  # of an image as a whole; within it, from half to twice as much
+_NOISE = CameraNoise()
 
 _Pair = Callable[[str, int, int], tuple[Pixels, Pixels]]
 _Steps = dict[Conversion, Callable[[list[Path]], None]]
@@ -82,8 +82,7 @@ def make_noisy_pair(name: str, seed: int, draw: int) -> tuple[Pixels, Pixels]:
     """
     clean = read_photograph(name)
     random = np.random.default_rng((seed, _ALL.index(name), draw))
-    gain = np.exp(random.uniform(*np.log(_GAINS)))
-    return to_bytes(add_camera_noise(clean, (gain / 2, 2 * gain), random)), to_bytes(clean)
+    return to_bytes(_NOISE(clean, random)), to_bytes(clean)
 
 
 def make_blurred_pair(name: str, seed: int, scale: int) -> tuple[Pixels, Pixels]:

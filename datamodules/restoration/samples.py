@@ -1,17 +1,21 @@
 """Samples for restoration: random patches to train on, whole images to evaluate, one's own images to restore."""
 
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from datamodules.batches import DegradedBatch, RestorationBatch
-from datamodules.files.precise_readers import read_precise
+from datamodules.files.channels import read_channels
 from datamodules.restoration.image_pairs import ImagePair, OpenPair
 from datamodules.samples import ImageFolder, InputFiles, SampleSet
-from datamodules.types import DeepPixels, Pixels
+from datamodules.types import AnyDepth, Map
+
+AnyValues = TypeVar("AnyValues", bound=np.generic)
 
 _POSES = 8
 
@@ -34,7 +38,7 @@ class RandomPatches(SampleSet[RestorationBatch]):
     ) -> None:
         self._pairs = pairs
         self._open = open_pair
-        self._side = side
+        self.side = side
         self._per_image = per_image
         self._poses = _POSES if augment else 1
 
@@ -48,14 +52,27 @@ class RandomPatches(SampleSet[RestorationBatch]):
             raise IndexError(index)
         number, position = divmod(index, len(self._pairs))
         pair = self._pairs[position]
-        degraded, clean = self._open(pair)
-        side = self._side
+        images = self._open(pair)
+        height, width = images[-1].shape[:2]
         down, right, turn = torch.rand(3, dtype=torch.float64).tolist()
-        top, left = int(down * (clean.shape[0] - side + 1)), int(right * (clean.shape[1] - side + 1))
+        top, left = int(down * (height - self.side + 1)), int(right * (width - self.side + 1))
         pose = int(turn * self._poses)
-        patches = (pixels[top : top + side, left : left + side] for pixels in (degraded, clean))
-        image, target = (as_tensor(turn_and_mirror(patch, pose)) for patch in patches)
+        image, target = (as_tensor(turn_and_mirror(patch, pose)) for patch in self.cut(images, top, left))
         return RestorationBatch(image, target, [f"{pair.id.rpartition('.')[0]}_{number:04d}"])
+
+    def cut(self, images: tuple[AnyDepth, AnyDepth], top: int, left: int) -> tuple[AnyDepth | Map, AnyDepth | Map]:
+        """Cut a patch out of both images of a pair.
+
+        Args:
+            images: The degraded and the clean one.
+            top: Its first row.
+            left: Its first column.
+
+        Returns:
+            The two patches, ``[side, side, C]``.
+        """
+        degraded, clean = (pixels[top : top + self.side, left : left + self.side] for pixels in images)
+        return degraded, clean
 
 
 class WholeImages(SampleSet[RestorationBatch]):
@@ -87,22 +104,24 @@ class DegradedImages(InputFiles[DegradedBatch]):
     Args:
         folder: The images' folder.
         upscale: Enlarge them this many times, bicubic.
+        channels: That they are read with, see :func:`datamodules.files.channels.read_channels`.
     """
 
-    def __init__(self, folder: ImageFolder, upscale: int = 1) -> None:
+    def __init__(self, folder: ImageFolder, upscale: int = 1, channels: int = 3) -> None:
         self._paths = folder.paths
         self.ids = folder.ids
         self._upscale = upscale
+        self._channels = channels
 
     def __getitem__(self, index: int) -> DegradedBatch:
         """Return an image, as a batch of one."""
-        pixels, grey = read_precise(self._paths[index])
+        pixels, grey = read_channels(self._paths[index], self._channels)
         image = enlarge(as_tensor(pixels), self._upscale)
         bits = 8 * pixels.dtype.itemsize
         return DegradedBatch(image, torch.tensor([bits]), torch.tensor([grey]), [self.ids[index]])
 
 
-def turn_and_mirror(pixels: Pixels, pose: int) -> Pixels:
+def turn_and_mirror(pixels: npt.NDArray[AnyValues], pose: int) -> npt.NDArray[AnyValues]:
     """Turn and mirror an image.
 
     Args:
@@ -116,17 +135,18 @@ def turn_and_mirror(pixels: Pixels, pose: int) -> Pixels:
     return turned[:, ::-1] if pose >= _POSES // 2 else turned
 
 
-def as_tensor(pixels: Pixels | DeepPixels) -> Tensor:
+def as_tensor(pixels: npt.NDArray[Any]) -> Tensor:
     """Make a batch of one image.
 
     Args:
-        pixels: uint8 or uint16 ``[H, W, C]``.
+        pixels: uint8 or uint16 ``[H, W, C]``, or float32 of the same shape, which keeps its values.
 
     Returns:
         float32 ``[1, C, H, W]``, values in [0, 1].
     """
+    white = np.float32(1 if pixels.dtype == np.float32 else np.iinfo(pixels.dtype).max)
     values = np.empty((1, pixels.shape[2], *pixels.shape[:2]), np.float32)
-    np.divide(pixels.transpose(2, 0, 1), np.float32(np.iinfo(pixels.dtype).max), out=values[0])
+    np.divide(pixels.transpose(2, 0, 1), white, out=values[0])
     return torch.from_numpy(values)
 
 
@@ -144,3 +164,20 @@ def enlarge(image: Tensor, factor: int) -> Tensor:
         return image
     # With antialiasing, of which there is none in enlarging, torch takes a = −½ instead of −¾.
     return interpolate(image, scale_factor=factor, mode="bicubic", antialias=True).clamp_(0, 1)
+
+
+def enlarge_pixels(pixels: AnyDepth, factor: int) -> AnyDepth:
+    """Enlarge an image, see :func:`enlarge`.
+
+    Args:
+        pixels: uint8 or uint16 ``[H, W, C]``.
+        factor: How many times.
+
+    Returns:
+        Rounded to what ``pixels`` holds, ``[factor · H, factor · W, C]``.
+    """
+    if factor == 1:
+        return pixels
+    image = enlarge(as_tensor(pixels), factor)[0].double() * np.iinfo(pixels.dtype).max
+    enlarged: AnyDepth = image.round().permute(1, 2, 0).numpy().astype(pixels.dtype)
+    return enlarged

@@ -15,8 +15,10 @@ MODULES = [
 ]
 # What a class states or inherits but decides itself, so that users cannot.
 DECIDED = {
+    "CleanPhotosDataModule": {"folder", "made_of", "own_folders", "data_dir", "validate_on"},
     "ImageNetDataModule": {"batch_size"},
     "LabelledImagesDataModule": {"total_batch_size"},
+    "PairedFoldersDataModule": {"folder", "made_of", "own_folders", "data_dir", "validate_on"},
     "PatternsDataModule": {"batch_size", "num_workers", "predict_dir"},
     "StreamingImageNetDataModule": {"batch_size"},
     "SyntheticCrowdDataModule": {"part", "coord_offset"},

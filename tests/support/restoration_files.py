@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -80,6 +81,50 @@ def write_sidd(
             name = f"{part}{kind}BlocksSrgb"
             savemat(root / f"{name}.mat", {name: values}, do_compression=True)
     return root
+
+
+def write_pairs(
+    root: Path,
+    seed: int = 0,
+    count: int = 6,
+    size: tuple[int, int] = (48, 60),
+    degraded: str = "degraded/{name}.png",
+    clean: str = "clean/{name}.png",
+    scale: int = 1,
+    channels: int = 3,
+    bits: int = 8,
+) -> Path:
+    """Write pairs of noisy and clean images as a user might have them, named ``photo_0`` and so on; returns ``root``.
+
+    Args:
+        root: Where to write.
+        seed: What the images depend on.
+        count: Number of pairs; each is 12 pixels higher than the one before.
+        size: Height and width of the first clean image.
+        degraded: Path of a degraded image below ``root``.
+        clean: Path of a clean image below ``root``.
+        scale: How many times smaller the degraded images are.
+        channels: 3 or 1; another number is written as ``.npy``, whatever ``degraded`` and ``clean`` say.
+        bits: 8 or 16.
+    """
+    random = np.random.RandomState(seed)
+    for number in range(count):
+        image = np.repeat(draw_photograph(size[0] + 12 * number, size[1], random), -(-channels // 3), 2)[..., :channels]
+        small = cv2.resize(image, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
+        noisy = add_noise(small.reshape(*small.shape[:2], channels), random)
+        for pattern, pixels in ((degraded, noisy), (clean, image)):
+            path = root / pattern.format(name=f"photo_{number}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_pixels(path, pixels if bits == 8 else pixels * np.uint16(257))
+    return root
+
+
+def write_pixels(path: Path, pixels: npt.NDArray[Any]) -> None:
+    """Write an image, RGB or grey, uint8 or uint16 ``[H, W, C]``; of other channels as ``.npy``."""
+    if pixels.shape[2] not in (1, 3):
+        np.save(path.with_suffix(".npy"), pixels)
+    else:
+        assert cv2.imwrite(str(path), pixels[..., ::-1])
 
 
 def draw_photograph(height: int, width: int, random: np.random.RandomState) -> Pixels:

@@ -1,8 +1,8 @@
 """What cameras do to photographs, imitated: noise of sensors, blur of lenses, loss of resolution.
 
-Images here are sRGB, float32 ``[H, W, 3]``, values in [0, 1]. No degradation is the same all over an image: strength of
-noise, width and direction of blur change smoothly from place to place, as they do with lens shading, depth and
-aberrations.
+Images here are sRGB, float32 ``[H, W, 3]``, values in [0, 1]; blur and changes of size take any number of channels. No
+degradation is the same all over an image: strength of noise, width and direction of blur change smoothly from place to
+place, as they do with lens shading, depth and aberrations.
 """
 
 import cv2
@@ -101,7 +101,7 @@ def add_camera_noise(image: Map, gain: tuple[float, float], random: np.random.Ge
         T. Brooks et al., Unprocessing Images for Learned Raw Denoising, CVPR 2019: what a camera does in which order,
         and how photon and read noise go together.
     """
-    _check_range("gain", gain)
+    check_range("gain", gain)
     height, width = image.shape[:2]
     light = _to_linear(image)
     seen = np.take_along_axis(light / _WHITE_BALANCE, _list_channels(height, width)[..., None], 2)[..., 0]
@@ -128,7 +128,7 @@ def draw_covariances(
     Raises:
         ValueError: If ``sigma`` is not ascending or not above 0, or ``stretch`` is below 1.
     """
-    _check_range("sigma", sigma)
+    check_range("sigma", sigma)
     check_at_least(1, stretch=stretch)
     rows, columns = (max(2, round(side / _GRID) + 1) for side in (height, width))
     scale = np.exp(draw_smooth_field(rows, columns, np.log(sigma[0]), np.log(sigma[1]), random))
@@ -187,6 +187,7 @@ def blur_varyingly(image: Map, covariances: Map) -> Map:
         above, before = max(0, top - reach), max(0, left - reach)
         surroundings = image[above : bottom + 1 + reach, before : right + 1 + reach]
         filtered = cv2.filter2D(surroundings, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
+        filtered = filtered.reshape(surroundings.shape)  # OpenCV drops a single channel
         part = filtered[top - above : bottom + 1 - above, left - before : right + 1 - before]
         weight = np.outer(down[row, top : bottom + 1], across[column, left : right + 1])
         blurred[top : bottom + 1, left : right + 1] += weight[..., None] * part
@@ -223,8 +224,8 @@ def reduce_resolution(
     height, width = image.shape[:2]
     in_pixels = sigma[0] * scale, sigma[1] * scale
     blurred = blur_varyingly(image, draw_covariances(height, width, in_pixels, stretch, random))
-    small = _resize(blurred, round(height / scale), round(width / scale))
-    return _resize(add_camera_noise(small, gain, random), height, width)
+    small = resize_bicubic(blurred, round(height / scale), round(width / scale))
+    return resize_bicubic(add_camera_noise(small, gain, random), height, width)
 
 
 def to_bytes(image: Map) -> Pixels:
@@ -239,7 +240,25 @@ def to_bytes(image: Map) -> Pixels:
     return np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
 
 
-def _check_range(name: str, values: tuple[float, float]) -> None:
+def resize_bicubic(image: Map, height: int, width: int) -> Map:
+    """Resize an image, bicubic, with antialiasing where it shrinks, as MATLAB's ``imresize``.
+
+    Args:
+        image: ``[H, W, C]``, any number of channels.
+        height: Of the result, in pixels.
+        width: Its width.
+
+    Returns:
+        ``[height, width, C]``, clipped to [0, 1].
+    """
+    channels_first = torch.from_numpy(image).permute(2, 0, 1)[None]
+    resized = interpolate(channels_first, size=(height, width), mode="bicubic", antialias=True)
+    resized_image: Map = resized[0].permute(1, 2, 0).clamp_(0, 1).numpy()
+    return resized_image
+
+
+def check_range(name: str, values: tuple[float, float]) -> None:
+    """Refuse a range whose ends do not ascend from above 0; names the argument."""
     if not 0 < values[0] <= values[1]:
         refuse(name, values, "two ascending numbers above 0")
 
@@ -254,14 +273,6 @@ def _make_hats(side: int, places: int) -> Map:
     position = np.linspace(0, places - 1, side)
     weights: Map = np.maximum(0, 1 - np.abs(position - np.arange(places)[:, None])).astype(np.float32)
     return weights
-
-
-def _resize(image: Map, height: int, width: int) -> Map:
-    """Resize bicubic, with antialiasing where it shrinks, as MATLAB's ``imresize``; clipped to [0, 1]."""
-    channels_first = torch.from_numpy(image).permute(2, 0, 1)[None]
-    resized = interpolate(channels_first, size=(height, width), mode="bicubic", antialias=True)
-    resized_image: Map = resized[0].permute(1, 2, 0).clamp_(0, 1).numpy()
-    return resized_image
 
 
 def _to_linear(image: Map) -> Map:

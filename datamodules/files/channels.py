@@ -1,0 +1,125 @@
+"""Image files with any number of channels, and all bits that they hold."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+from datamodules.errors import DataError
+from datamodules.files.listing import IMAGE_SUFFIXES
+from datamodules.files.precise_readers import PreciseImage, read_precise
+from datamodules.files.readers import BAD_IMAGE, PNG, ImageHeader, read_content, read_header, unreadable
+from datamodules.types import AnyDepth
+
+ARRAY_SUFFIX = ".npy"
+SUFFIXES = (*IMAGE_SUFFIXES, ARRAY_SUFFIX)
+"""Suffixes of the files that are read here, in small letters."""
+
+_DEPTHS = (np.uint8, np.uint16)
+
+
+def read_channels(path: Path, channels: int) -> PreciseImage:
+    """Read an image that has a number of channels.
+
+    - 3: RGB, as :func:`datamodules.files.precise_readers.read_precise` reads it; a grey image has three equal channels.
+    - 1: a grey image, also one that is stored in colour but with three equal channels.
+    - 4: a PNG in colour with transparency, which is then a channel as the others.
+    - Any: a TIFF with that many pages of one channel, as microscopes write them; or an array ``[H, W, C]``
+      or ``[H, W]``, uint8 or uint16, in a ``.npy`` file.
+
+    Args:
+        path: The file.
+        channels: That the image must have.
+
+    Returns:
+        The image, uint8 or uint16 ``[H, W, channels]``; grey says whether it is of one channel.
+
+    Raises:
+        DataError: If the file is missing, damaged or of an unknown kind, or its image has other channels; names it.
+    """
+    if path.suffix.lower() == ARRAY_SUFFIX:
+        return PreciseImage(np.array(_check_channels(path, _map_array(path), channels)), channels == 1)
+    content = read_content(path)
+    if _has_pages(content, path) or (channels == 4 and content.startswith(PNG)):
+        return PreciseImage(_check_channels(path, _read_stored(content, path), channels), channels == 1)
+    if channels not in (1, 3):
+        raise DataError(
+            f"'{path}' has not channels={channels}. Store these as pages of a TIFF, one channel each, or as an array "
+            "[H, W, C] in a .npy file."
+        )
+    image = read_precise(path)
+    if channels == 3:
+        return image
+    pixels = image.pixels
+    if not image.grey and (pixels != pixels[..., :1]).any():
+        raise DataError(f"'{path}' is in colour, not grey as channels=1 wants it. Convert it, or read all: channels=3.")
+    return PreciseImage(np.ascontiguousarray(pixels[..., :1]), grey=True)
+
+
+def read_any_header(path: Path) -> ImageHeader:
+    """Read the size of an image of any kind that :func:`read_channels` reads, without its pixels.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its size, and how it is to be turned; an array is not.
+
+    Raises:
+        DataError: If the file is missing, damaged or of an unknown kind; names it.
+    """
+    if path.suffix.lower() != ARRAY_SUFFIX:
+        return read_header(path)
+    height, width = _map_array(path).shape[:2]
+    return ImageHeader(height, width, 1)
+
+
+def _map_array(path: Path) -> AnyDepth:
+    try:
+        array: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise unreadable(path, error) from error
+    if array.ndim not in (2, 3) or not array.size or array.dtype not in _DEPTHS:
+        shape = f"{array.dtype} {list(array.shape)}"
+        raise unreadable(path, ValueError(f"it holds {shape}, not uint8 or uint16 [H, W] or [H, W, C]"))
+    return array[..., None] if array.ndim == 2 else array
+
+
+def _has_pages(content: bytes, path: Path) -> bool:
+    """Tell whether it is a TIFF of several pages with one channel each."""
+    try:
+        with Image.open(BytesIO(content)) as file:
+            single = isinstance(file, TiffImageFile) and len(file.getbands()) == 1 and file.mode != "P"
+            return single and getattr(file, "n_frames", 1) > 1
+    except BAD_IMAGE as error:
+        raise unreadable(path, error, empty=not content) from error
+
+
+def _read_stored(content: bytes, path: Path) -> AnyDepth:
+    """Read pages of one channel, or the channels of a PNG, as they are stored."""
+    try:
+        read, pages = cv2.imdecodemulti(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        read, pages = False, ()
+    if not read or any(page.dtype not in _DEPTHS for page in pages):
+        raise unreadable(path, ValueError("it is damaged, or of a kind that is not known"))
+    if len({page.shape for page in pages}) > 1:
+        raise unreadable(path, ValueError("its pages differ in size"))
+    pixels: npt.NDArray[Any] = np.dstack(pages)
+    if len(pages) == 1 and pixels.shape[2] > 1:
+        pixels[..., :3] = pixels[..., 2::-1].copy()  # OpenCV's order is BGR
+    return pixels
+
+
+def _check_channels(path: Path, pixels: AnyDepth, channels: int) -> AnyDepth:
+    if pixels.shape[2] != channels:
+        raise DataError(
+            f"'{path}' has {pixels.shape[2]} channels, not channels={channels}. Replace it, or read all images with "
+            f"--data.init_args.channels={pixels.shape[2]}."
+        )
+    return pixels

@@ -1,0 +1,129 @@
+"""What the data modules of one's own images to restore share: splits, channels, and where converted files go."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from datamodules.batches import RestorationBatch
+from datamodules.errors import check_at_least, check_fractions, refuse
+from datamodules.files.channels import SUFFIXES
+from datamodules.restoration.base import RestorationDataModule
+from datamodules.restoration.image_pairs import ImagePair, OpenPair
+from datamodules.restoration.own.names import check_pattern
+from datamodules.restoration.samples import DegradedImages
+from datamodules.samples import SampleSet
+from datamodules.transforms.pixels import EightBit
+
+_SHARE = 0.1
+
+
+class OwnImagesDataModule(RestorationDataModule, ABC):
+    """Base of the data modules of one's own images: splits at random, by scene, or by folders.
+
+    Args:
+        folder: Folder of the images to train on.
+        made_of: What converted files depend on beside ``folder`` and ``channels``.
+        own_folders: Of validation and test, what has a folder of its own.
+        channels: Of the images: 3 (RGB), 1 (grey), or as many as they have, see
+            :func:`datamodules.files.channels.read_channels`. The network's ``in_channels`` must be the same. All bits
+            are kept, 8 or 16. Default: 3.
+        scene: How images' names tell what they show, such as ``"{scene}_*"``; names are without suffix, with the
+            folders they lie in, ``*`` is anything. Images of one scene are all on one side of a split. Default: each
+            image is a scene of its own.
+        val_fraction: Share of the scenes held out for validation. Default: 0.1, or none with a folder for validation.
+        test_fraction: Share of the scenes held out for test. Default: 0.1, or none with a folder for test.
+        predict_upscale: Enlarge the images to predict this many times (bicubic) before. Default: 1.
+        cache_dir: Folder for the converted files; those of other folders of images have another sub-folder in it.
+            Default: ``data/converted`` in the folder where the program is started: nothing is written among the images.
+        **kwargs: Those of :class:`~datamodules.restoration.base.RestorationDataModule`.
+
+    Raises:
+        ValueError: If an argument is out of range, or a fraction is given beside a folder.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        made_of: Sequence[object],
+        own_folders: Collection[str],
+        *,
+        channels: int = 3,
+        scene: str | None = None,
+        val_fraction: float | None = None,
+        test_fraction: float | None = None,
+        predict_upscale: int = 1,
+        cache_dir: str = "data/converted",
+        **kwargs: Any,
+    ) -> None:
+        root = Path(folder).expanduser().resolve()
+        digest = sha256(repr((os.fsencode(root), *made_of, channels)).encode("utf-8", "surrogateescape")).hexdigest()
+        place = Path(cache_dir, f"{root.name}-{digest[:8]}")
+        super().__init__(folder, validate_on="held_out", cache_dir=str(place), **kwargs)
+        check_at_least(1, channels=channels, predict_upscale=predict_upscale)
+        check_pattern("{scene}", scene=scene)
+        given = {"val": val_fraction, "test": test_fraction}
+        for part in own_folders:
+            if given[part] is not None:
+                refuse(f"{part}_fraction", given[part], f"null, since {part} has a folder of its own")
+        self._fractions = {
+            part: _SHARE if share is None else share for part, share in given.items() if part not in own_folders
+        }
+        check_fractions(**{f"{part}_fraction": share for part, share in self._fractions.items()})
+        self.channels = channels
+        self.scene = scene
+        self.predict_upscale = predict_upscale
+
+    def predict_samples(self) -> DegradedImages:
+        """Return images below ``predict_dir``, whole, with all bits that they hold, enlarged by ``predict_upscale``."""
+        folder = self.predict_folder(EightBit(), suffixes=SUFFIXES)
+        return DegradedImages(folder, self.predict_upscale, self.channels)
+
+    @abstractmethod
+    def list_part(self, part: str) -> list[ImagePair]:
+        """Find the images of a folder.
+
+        Args:
+            part: ``train``, or ``val`` or ``test`` where they have a folder of their own.
+
+        Returns:
+            At least one pair.
+
+        Raises:
+            DataError: If files are missing or do not fit together.
+        """
+
+    @abstractmethod
+    def whole_samples(self, pairs: list[ImagePair], open_pair: OpenPair) -> SampleSet[RestorationBatch]:
+        """Return what is evaluated of images.
+
+        Args:
+            pairs: The images.
+            open_pair: Gives the images of a pair.
+
+        Returns:
+            The samples.
+        """
+
+    def list_training_pairs(self) -> list[ImagePair]:
+        """Return all images of the folder to train on, those that are held out among them."""
+        return self.list_part("train")
+
+    def held_out_samples(self, pairs: list[ImagePair]) -> SampleSet[RestorationBatch]:
+        """Return held-out images, whole."""
+        return self.whole_samples(pairs, self._maps.pair)
+
+    def val_samples(self) -> SampleSet[RestorationBatch]:
+        """Return the images of the folder for validation, or those held out, whole."""
+        return super().val_samples() if "val" in self._fractions else self._open_folder("val")
+
+    def test_samples(self) -> SampleSet[RestorationBatch]:
+        """Return the images of the folder for test, or those held out, whole."""
+        if "test" in self._fractions:
+            return self.whole_samples(self._split["test"], self.read_pair)
+        return self._open_folder("test")
+
+    def _open_folder(self, part: str) -> SampleSet[RestorationBatch]:
+        return self.whole_samples(self.list_part(part), self.read_pair)
