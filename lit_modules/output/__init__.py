@@ -1,4 +1,11 @@
-from lit_modules.output.image_files import log_picture, png_path, save_picture, write_png
+from lit_modules.output.image_files import (
+    log_picture,
+    png_path,
+    restored_path,
+    save_picture,
+    write_png,
+    write_restored,
+)
 from lit_modules.output.output_folder import gather, output_folder
 from lit_modules.output.pictures import (
     cut_middle,
@@ -31,6 +38,7 @@ __all__ = [
     "output_folder",
     "overlay",
     "png_path",
+    "restored_path",
     "save_picture",
     "shorten",
     "spread_cells",
@@ -38,4 +46,5 @@ __all__ = [
     "whole_file",
     "write_csv",
     "write_png",
+    "write_restored",
 ]
