@@ -60,11 +60,11 @@ class RestorationTask(Task):
     :class:`RestorationOutput`. ``test`` also writes the scores of each image; ``predict`` writes restored images.
 
     Args:
-        network: Maps images ``[N, C, H, W]`` in [0, 1] to restored ones of the same shape; C is 3 or as many as the images have, or 1 for
-            ``channels="y"``.
-        channels: What the network sees of images. ``rgb``: all channels, also one or many. ``y``: Y of YCbCr over 255 of
-            RGB images; the loss and the scores are those of Y, and restored images keep the Cb and Cr that they came
-            with.
+        network: Maps images ``[N, C, H, W]`` in [0, 1] to restored ones of the same shape; C is as many as the
+            images have, or 1 for ``channels="y"``.
+        channels: What the network sees of images. ``rgb``: all channels, also one or many. ``y``: Y of YCbCr over 255,
+            of RGB images; the loss and the scores are those of Y, and restored images keep the Cb and Cr that they
+            came with.
         loss: Compares output and target, in single precision; None: mean squared error.
         protocol: How images are scored: ``per_image``, ``realsr_official`` or ``sidd``, see
             :func:`lit_modules.metrics.named_protocol`.
