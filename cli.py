@@ -18,7 +18,8 @@ def main(args: Sequence[str] | None = None) -> None:
 
     What a user can correct is told in a few lines: exit code 2 for the command line and configuration, 1 for data, a
     training that cannot go on, inputs that were not predicted, and faults of the machine such as a full disk.
-    Everything else keeps its traceback; with the environment variable ``ACDA_DEBUG=1`` these do too.
+    Everything else is a fault of the program and keeps its traceback; with the environment variable ``ACDA_DEBUG=1``
+    these do too.
 
     Args:
         args: Arguments, by default those of the process.
@@ -34,7 +35,12 @@ def main(args: Sequence[str] | None = None) -> None:
         leave_workers_alone()
         told = isinstance(error, UsageError | DataError | TrainingError | PredictionError)
         text = str(error) if told else explain(error)
-        if text is None or os.environ.get("ACDA_DEBUG") == "1":
+        if text is None:
+            error.add_note(
+                "This is a fault of the program, not of your settings: please report it with all of the above."
+            )
+            raise
+        if os.environ.get("ACDA_DEBUG") == "1":
             raise
         print(f"error: {text}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)

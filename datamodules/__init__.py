@@ -6,6 +6,7 @@ from datamodules.classification import (
     CIFAR100DataModule,
     DigitsDataModule,
     ImageNetDataModule,
+    LabelledImagesDataModule,
     StreamingImageNetDataModule,
     TexturesDataModule,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "DigitsDataModule",
     "ImageDataModule",
     "ImageNetDataModule",
+    "LabelledImagesDataModule",
     "PairedFoldersDataModule",
     "PatternsDataModule",
     "RealSRDataModule",

@@ -42,7 +42,8 @@ class ImageDataModule(LightningDataModule, ABC):
         batch_size: Samples in a batch, on each device. Default: 32.
         num_workers: Processes that read samples, for each loader, kept alive from epoch to epoch. Default: 0, the
             main process reads them.
-        predict_dir: Folder of the images to predict, searched with its sub-folders. Default: none.
+        predict_dir: Folder of the images to predict, searched with its sub-folders, through links too, but for hidden
+            ones and those of systems, see :func:`~datamodules.files.listing.find_images`. Default: none.
 
     Raises:
         ValueError: If ``batch_size`` is below 1 or ``num_workers`` below 0.

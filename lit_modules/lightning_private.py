@@ -7,8 +7,9 @@ Other files take it from here, by names that say what it is for. Written for Lig
 from collections.abc import Callable
 from typing import Any
 
+import lightning
 from lightning.fabric.plugins import ClusterEnvironment
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
@@ -70,6 +71,14 @@ def begin_with_validation(checkpoint: dict[str, Any]) -> None:
         progress["started"] += 1
 
 
+def take_for_todays(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Give a checkpoint that says which Lightning saved it: this one, if it does not say, for weights are only weights.
+
+    Look at: ``lightning.pytorch.utilities.migration.utils``, which wants to know to bring old ones up to date.
+    """
+    return {"pytorch-lightning_version": lightning.__version__, **checkpoint}
+
+
 def validation_has_begun(trainer: Trainer) -> None:
     """Forget, within a training, the batches that validations began and did not finish: there are none, any more.
 
@@ -98,14 +107,58 @@ def guard_prediction(trainer: Trainer, guard: Callable[[Callable[[Any], None], A
     vars(loop)["_predict_step"] = predict_step
 
 
+def count_from(trainer: Trainer, step: int, epoch: int) -> None:
+    """Let a trainer that evaluates stand where its weights do, which Lightning restores for training alone.
+
+    Look at: ``Trainer.global_step`` and ``current_epoch``, and ``restore_loops`` in
+    ``lightning.pytorch.trainer.connectors.checkpoint_connector``.
+
+    Args:
+        trainer: The trainer.
+        step: Steps that the weights were trained for.
+        epoch: Number of the epoch that they are from.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    loop.automatic_optimization.optim_progress.optimizer.step.total.completed = step
+    loop.manual_optimization.optim_step_progress.total.completed = step
+    loop._batches_that_stepped = step
+    trainer.fit_loop.epoch_progress.current.completed = epoch
+
+
+def only_search(finder: Callback) -> None:
+    """Let a finder of learning rate or batch size search when a training starts, change nothing, and end it.
+
+    Lightning's ``Tuner`` does so, with finders of its own. Look at: ``_early_exit`` and ``_update_attr`` in
+    ``lightning.pytorch.callbacks.lr_finder`` and ``batch_size_finder``.
+
+    Args:
+        finder: A ``LearningRateFinder`` or ``BatchSizeFinder``.
+    """
+    vars(finder).update(_early_exit=True, _update_attr=False)
+
+
 class OpenTrainer(Trainer):
-    """Lightning's trainer with :meth:`before_stage`: all callbacks of it run too early or too late for that."""
+    """Lightning's trainer with :meth:`before_stage`: all callbacks of it run too early or too late for that.
+
+    Evaluations are logged at the step of the weights that they evaluate, within a training and without.
+    """
 
     def before_stage(self) -> None:
         """Do what is to be done when all is set up and restored, and nothing of the stage has begun."""
 
+    def log_evaluation(self, metrics: dict[str, Any]) -> None:
+        """Log what an evaluation found, at the step of the weights; Lightning (2.6) takes the step before it.
+
+        Look at: ``log_eval_end_metrics`` and ``log_metrics`` of
+        ``lightning.pytorch.trainer.connectors.logger_connector``.
+        """
+        if metrics and not self.sanity_checking:
+            stand: dict[str, Any] = {"epoch": self.current_epoch, "step": self.global_step}
+            self._logger_connector.log_metrics(stand | metrics)
+
     def _run_stage(self) -> Any:
         """Run training, evaluation or prediction. Look at: ``Trainer._run``, which calls it last."""
+        vars(self._logger_connector)["log_eval_end_metrics"] = self.log_evaluation
         self.before_stage()
         return super()._run_stage()
 
@@ -148,6 +201,11 @@ class OpenCLI(LightningCLI):
 
         Lightning's own takes the model's arguments from a checkpoint, over what the user wrote.
         """
+
+    def begin_anew(self) -> None:
+        """Seed again, and take hyper-parameters from the configuration as it is now; Lightning does so once."""
+        super()._set_seed()
+        vars(self).pop("config_dump", None)
 
     def run_subcommand(self, subcommand: str) -> None:
         """Run the subcommand with the trainer."""

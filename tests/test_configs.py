@@ -45,11 +45,13 @@ def own_images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]
 
 
 IMAGENET = {"total_batch_size": 4, "num_workers": 0, "resize_size": 72, "crop_size": 64}
+OWN_CLASSES = {"batch_size": 4, "num_workers": 0, "resize_size": 72, "crop_size": 64}
 CROWD = {"batch_size": 2, "crop_size": 64, "num_workers": 0}
 RESTORATION = {"batch_size": 2, "patch_size": 24, "patches_per_image": 2, "num_workers": 0}
 OWN = {"val_fraction": 0.3, "test_fraction": 0.3, "predict_upscale": 1}
 PLACES = {
     "StreamingImageNetDataModule": "url",
+    "LabelledImagesDataModule": "images_dir",
     "PairedFoldersDataModule": "degraded_dir",
     "CleanPhotosDataModule": "clean_dir",
 }
@@ -68,6 +70,10 @@ SMALL: dict[str, tuple[str, dict[str, object]]] = {
     "SyntheticCrowdDataModule": (
         "synthetic_crowd",
         {**CROWD, "num_train": 6, "num_test": 3, "height": 96, "width": 128, "max_heads": 30},
+    ),
+    "LabelledImagesDataModule": (
+        "imagenet/train",
+        OWN_CLASSES,
     ),
     "RealSRDataModule": ("realsr", {**RESTORATION, "val_fraction": 0.2}),
     "SIDDDataModule": ("sidd", {**RESTORATION, "val_fraction": 0.25, "block_size": 32}),
@@ -90,7 +96,7 @@ def data_arguments(config: dict, data_dir: Path, own_images: tuple[Path, set[str
         arguments.append(f"--data.init_args.cache_dir={data_dir / 'converted'}")
     if name != "PatternsDataModule":
         arguments.append(f"--data.init_args.predict_dir={own_images[0]}")
-    if name.endswith("ImageNetDataModule"):
+    if name.endswith(("ImageNetDataModule", "LabelledImagesDataModule")):
         arguments += [f"--model.init_args.{key}=5" for key in ("num_classes", "network.init_args.num_classes")]
         arguments += ["--model.init_args.optimizer.init_args.lr=0.001"]  # theirs is for batches of 256
     return arguments

@@ -7,7 +7,7 @@ Reference:
 
 import math
 from collections.abc import Callable, Sequence
-from typing import ClassVar, get_args
+from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from acda.layers.adaptive_convolution import AdaptiveConvolution
 from acda.layers.generator import TANH_VARIANCE, CoefficientGenerator
 from acda.ops.functional import adaptive_conv2d, check_backend
 from acda.ops.geometry import Geometry, IntOrPair, PaddingMode, odd_square
+from acda.ops.layout import lay_out
 
 _PADDING_MODES = get_args(PaddingMode)
 
@@ -57,7 +58,7 @@ class ACDAConv2d(AdaptiveConvolution):
     Attributes:
         weight: Compositional coefficients A, ``[O, C / groups, m]``.
         bias: ``[O]``, or None.
-        bases: Bases ψ, ``[K, l, l]``, a buffer that is not in the state dict.
+        bases: Bases ψ, ``[K, l, l]``, a buffer. State dicts from before it was part of them are still loaded.
         generator: The network Φ.
 
     Raises:
@@ -107,15 +108,15 @@ class ACDAConv2d(AdaptiveConvolution):
             raise ValueError(f"scales must be None where bases is given, got {scales}")
         check_backend(backend)
         self.dilation = geometry.dilation
-        self.groups = groups
+        self.groups = int(groups)
         self.padding_mode = padding_mode
-        self.num_atoms = num_atoms
-        self.num_bases = num_bases
+        self.num_atoms = int(num_atoms)
+        self.num_bases = int(num_bases)
         self.scales = scales
         self.backend = backend
         self._make_bases = bases
         bases_shape = self._prefixed_bases().shape
-        self.register_buffer("bases", torch.empty(bases_shape, device=device, dtype=dtype), persistent=False)
+        self.register_buffer("bases", torch.empty(bases_shape, device=device, dtype=dtype))
         self.generator = CoefficientGenerator(
             in_channels,
             num_atoms,
@@ -157,6 +158,17 @@ class ACDAConv2d(AdaptiveConvolution):
         """Draw all parameters anew, and compute the bases, so that the layer preserves the variance of its input."""
         self.generator.reset_parameters()
         self._reset_own()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Load; where bases are missing, as in state dicts from before they were saved, take those first computed."""
+        state_dict.setdefault(f"{prefix}bases", self._saved_nowhere())
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _saved_nowhere(self) -> Tensor:
+        """Compute the bases once more; those that a callable drew at random are the layer's own."""
+        with torch.random.fork_rng(devices=[]):
+            computed, again = self._prefixed_bases(), self._prefixed_bases()
+        return computed.to(self.bases.dtype) if torch.equal(computed, again) else self.bases
 
     def coefficients(self, x: Tensor) -> Tensor:
         """Basis coefficients α of every output pixel.
@@ -208,13 +220,11 @@ class ACDAConv2d(AdaptiveConvolution):
             raise ValueError(f"x of shape {list(x.shape)} has filters of {size:,} bytes, max_bytes={max_bytes:,}")
         return torch.einsum("ocb,nbuvhw->nocuvhw", self.weight, self.atoms(x))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def convolve(self, x: Tensor) -> Tensor:
         """Apply the adaptive convolution."""
-        if x.dim() == 3:
-            return self.forward(x.unsqueeze(0)).squeeze(0)
-        if x.dim() == 4:  # once for all: the generator keeps this layout and the operator works in it
-            x = x.contiguous(memory_format=torch.channels_last)
-        coefficients = self.coefficients(x)
+        # Once for all: the generator keeps this layout and the operator works in it.
+        x = lay_out(x, channels_last=True)
+        coefficients: Tensor = self.generator(x)
         padding = self.padding
         if self.padding_mode != "zeros":
             x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]), mode=self.padding_mode)

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from acda.layers.adaptive_convolution import AdaptiveConvolution
 from acda.ops.geometry import Geometry, IntOrPair, odd_square, pair
+from acda.ops.tracing import untraced
 
 # Least width of a generator's hidden layer with ReLU: narrower ones, as in a LeNet, are often dead from the start.
 LEAST_HIDDEN = 4
@@ -102,7 +103,8 @@ def mixed_conv2d(x: Tensor, mixture: Tensor, weight: Tensor, bias: Tensor | None
     images, stride, padding = x.shape[0], geometry.stride, geometry.padding
     shape = (-1, x.shape[1], geometry.kernel_size, geometry.kernel_size)
     kernels, biases = mixture @ weight, None if bias is None else mixture @ bias
-    if images == 0:  # a convolution has one group at least: any kernel gives nothing, connected to all that went in
+    # A convolution has one group at least: without images any kernel gives nothing, connected to all that went in.
+    if untraced(lambda: x.shape[0] == 0):
         return F.conv2d(x, kernels.sum(0).view(shape), None if biases is None else biases.sum(0), stride, padding)
     flat_biases = None if biases is None else biases.flatten()
     x = x.reshape(1, -1, *x.shape[2:])

@@ -62,7 +62,7 @@ class CondConv2d(Comparator):
     ) -> None:
         counts = {"num_experts": num_experts}
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, counts, odd=False)
-        self.num_experts = num_experts
+        self.num_experts = int(num_experts)
         self.routing = nn.Linear(in_channels, num_experts, device=device, dtype=dtype)
         # Flat, since a parameter of five dimensions keeps a whole network from being moved to channels last.
         numel = out_channels * in_channels * self.geometry.kernel_size**2
@@ -87,7 +87,6 @@ class CondConv2d(Comparator):
         """Weights r of the experts, ``[N, n]`` in (0, 1), for ``x`` ``[N, C, H, W]``."""
         return torch.sigmoid(self.routing(x.mean((2, 3))))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def convolve(self, x: Tensor) -> Tensor:
         """Convolve each image with its kernel."""
-        self.output_size(x)
         return mixed_conv2d(x, self.routing_weights(x), self.weight, self.bias, self.geometry)

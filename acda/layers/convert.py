@@ -76,8 +76,8 @@ def _convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
 
 
 def _make_like(conv: nn.Conv2d, layer: Callable[..., nn.Module], options: Mapping[str, Any]) -> nn.Module:
-    """Make a layer of the geometry, device, dtype and mode of a convolution."""
-    return layer(
+    """Make a layer of the geometry, device, dtype and mode of a convolution, frozen where that is."""
+    made = layer(
         conv.in_channels,
         conv.out_channels,
         conv.kernel_size,
@@ -91,6 +91,11 @@ def _make_like(conv: nn.Conv2d, layer: Callable[..., nn.Module], options: Mappin
         dtype=conv.weight.dtype,
         **options,
     ).train(conv.training)
+    made.requires_grad_(conv.weight.requires_grad)
+    bias = getattr(made, "bias", None)
+    if conv.bias is not None and isinstance(bias, nn.Parameter):
+        bias.requires_grad_(conv.bias.requires_grad)
+    return made
 
 
 def convert_conv2d(
@@ -103,8 +108,8 @@ def convert_conv2d(
 ) -> Conversion:
     """Replace chosen ``Conv2d`` modules of a model, in place, by adaptive ones of the same geometry.
 
-    The new layers have new weights, and the device, dtype and mode of those they replace. Nothing is changed if any of
-    them cannot be made.
+    The new layers have new weights, and the device, dtype and mode of those they replace; where these are frozen they
+    are, too, and the report says so. Nothing is changed if any of them cannot be made.
 
     Args:
         model: Any network.
@@ -153,7 +158,8 @@ def convert_conv2d(
         if id(conv) not in made:
             made[id(conv)] = _make_like(conv, layer, options)
         new = made[id(conv)]
-        title = f"{type(new).__name__}({new.extra_repr()})"
+        frozen = "" if conv.weight.requires_grad else ", frozen"
+        title = f"{type(new).__name__}({new.extra_repr()}){frozen}"
         conversion.replaced.append(Replacement(name, title, _num_parameters(conv), _num_parameters(new)))
     for replacement in conversion.replaced:
         new = made[id(convolutions[replacement.name])]

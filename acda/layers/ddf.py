@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from acda.layers.comparator import LEAST_HIDDEN, Comparator, add_bias, centred, windows
 from acda.ops.geometry import IntOrPair
+from acda.ops.tracing import untraced
 
 _EPS = 1e-5
 
@@ -112,9 +113,8 @@ class DDFConv2d(Comparator):
         shape = (x.shape[0], self.out_channels)
         return filter_norm(filters.view(*shape, self.geometry.kernel_size**2), dim=2).view(*shape, *self.kernel_size)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def convolve(self, x: Tensor) -> Tensor:
         """Filter each channel's window at each pixel with the product of the two filters."""
-        self.output_size(x)
         x = self.project(x)
         channel = self.channel_filters(x) * self.scale.view(-1, 1, 1)
         weighted = windows(x, self.geometry) * channel[:, :, None, None]
@@ -131,7 +131,7 @@ def filter_norm(filters: Tensor, dim: int) -> Tensor:
     Returns:
         The same shape; zeros for a filter whose taps are equal, with finite gradients.
     """
-    taps = filters.shape[dim]
+    taps = untraced(filters.size, dim)
     centred_filters = filters - filters.mean(dim, keepdim=True)
     # A norm and not std, whose gradient is NaN at 0.
     std = torch.linalg.vector_norm(centred_filters, dim=dim, keepdim=True) / math.sqrt(taps - 1)

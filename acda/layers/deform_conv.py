@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from acda.layers.comparator import Comparator
 from acda.ops.geometry import IntOrPair
+from acda.ops.tracing import is_in_forward_mode
 
 
 class DeformConv2d(Comparator):
@@ -91,11 +92,14 @@ class DeformConv2d(Comparator):
         offsets, logits = self.offset(x).split((2 * taps, taps), dim=1)
         return offsets, torch.sigmoid(logits)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def convolve(self, x: Tensor) -> Tensor:
         """Apply the deformable convolution."""
         from torchvision.ops import deform_conv2d  # type: ignore[import-untyped]
 
-        self.output_size(x)
+        if is_in_forward_mode():
+            raise NotImplementedError(
+                "DeformConv2d has derivatives in reverse mode alone: torchvision's operator would drop tangents"
+            )
         offsets, modulation = self.offsets(x)
         wide = torch.promote_types(x.dtype, torch.float32)
         bias = None if self.bias is None else self.bias.to(wide)

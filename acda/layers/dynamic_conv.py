@@ -75,9 +75,9 @@ class DynamicConv2d(Comparator):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, counts, odd=False)
         if not initial_temperature >= 1:
             raise ValueError(f"initial_temperature must be at least 1, got {initial_temperature}")
-        self.num_kernels = num_kernels
+        self.num_kernels = int(num_kernels)
         self.initial_temperature = float(initial_temperature)
-        self.anneal_epochs = anneal_epochs
+        self.anneal_epochs = int(anneal_epochs)
         hidden_features = max(num_kernels, in_channels // 4)
         self.squeeze = nn.Linear(in_channels, hidden_features, bias=False, device=device, dtype=dtype)
         self.excite = nn.Linear(hidden_features, num_kernels, bias=False, device=device, dtype=dtype)
@@ -116,7 +116,6 @@ class DynamicConv2d(Comparator):
         logits = self.excite(F.relu(self.squeeze(x.mean((2, 3)))))
         return torch.softmax(logits / self.temperature, dim=1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def convolve(self, x: Tensor) -> Tensor:
         """Convolve each image with its kernel."""
-        self.output_size(x)
         return mixed_conv2d(x, self.attention(x), self.weight, self.bias, self.geometry)

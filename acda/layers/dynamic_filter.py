@@ -11,6 +11,8 @@ from acda.layers.comparator import Comparator, add_bias, centred, windows
 from acda.layers.generator import TANH_VARIANCE
 from acda.layers.memory import refuse_over
 from acda.ops.geometry import IntOrPair
+from acda.ops.layout import lay_out
+from acda.ops.tracing import untraced
 
 _GENERATOR_SIDE = 3
 
@@ -76,7 +78,7 @@ class DynamicFilterConv2d(Comparator):
     ) -> None:
         counts = {"hidden_channels": hidden_channels} | ({} if max_bytes is None else {"max_bytes": max_bytes})
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, counts)
-        self.hidden_channels = hidden_channels
+        self.hidden_channels = int(hidden_channels)
         self.max_bytes = max_bytes
         self.conv1 = nn.Conv2d(in_channels, hidden_channels, 1, bias=norm is None, device=device, dtype=dtype)
         self.norm = nn.Identity() if norm is None else norm(hidden_channels).to(device=device, dtype=dtype)
@@ -132,14 +134,15 @@ class DynamicFilterConv2d(Comparator):
             MemoryError: If they do not fit.
         """
         self.output_size(x)
-        refuse_over(f"filters for x of shape {list(x.shape)}", self.filter_bytes(x.shape), self.max_bytes, x.device)
+        shape = untraced(lambda: list(x.shape))
+        refuse_over(f"filters for x of shape {shape}", self.filter_bytes(shape), self.max_bytes, x.device)
         hidden = torch.tanh(self.norm(self.conv1(x)))
         # With channels last in memory each pixel's filter is a matrix in one piece, and applying it copies nothing.
-        hidden = centred(hidden, self.geometry, _GENERATOR_SIDE).contiguous(memory_format=torch.channels_last)
+        hidden = lay_out(centred(hidden, self.geometry, _GENERATOR_SIDE), channels_last=True)
         filters: Tensor = self.conv2(hidden)
         return filters.view(-1, *self.filter_shape, *filters.shape[2:])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def convolve(self, x: Tensor) -> Tensor:
         """Filter each pixel's window with its own filter."""
         y = torch.einsum("nocuvhw,nchwuv->nohw", self.filters(x), windows(x, self.geometry))
         return add_bias(y, self.bias)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from acda.ops.geometry import Geometry, PaddingMode, pair
+from acda.ops.tracing import is_traced
 
 # Variance of tanh(g) for a standard normal g: ∫ tanh(g)² φ(g) dg.
 TANH_VARIANCE = 0.39429449
@@ -111,12 +112,13 @@ class CoefficientGenerator(nn.Module):
         rows, columns = self.crop
         hidden = hidden[..., rows : hidden.shape[-2] - rows, columns : hidden.shape[-1] - columns]
         coefficients = _stage(self.conv2, self.norm2, hidden)
-        return coefficients.view(-1, self.num_atoms, self.num_bases, *coefficients.shape[2:])
+        rows, columns = coefficients.shape[2:]
+        return coefficients.view(-1, self.num_atoms, self.num_bases, rows, columns)
 
 
 def _stage(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
     """Convolution → norm → tanh; in inference, where that is possible, the convolution does the norm's work too."""
-    if torch.is_grad_enabled() or not _folds(conv, norm):
+    if torch.is_grad_enabled() or is_traced() or not _folds(conv, norm):
         normed: Tensor = norm(conv(x))
         return torch.tanh(normed)
     assert isinstance(norm, nn.BatchNorm2d)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from acda.layers.comparator import LEAST_HIDDEN, Comparator, add_bias, windows
 from acda.ops.geometry import IntOrPair
+from acda.ops.tracing import untraced
 
 _CHANNELS_PER_GROUP = 16
 
@@ -73,7 +74,7 @@ class Involution2d(Comparator):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, {"reduction": reduction})
-        self.reduction = reduction
+        self.reduction = int(reduction)
         most = max(1, out_channels // _CHANNELS_PER_GROUP)
         self.groups = next(groups for groups in range(most, 0, -1) if out_channels % groups == 0)
         self.project: nn.Module = nn.Identity()
@@ -109,7 +110,7 @@ class Involution2d(Comparator):
 
     def filters(self, x: Tensor) -> Tensor:
         """Generate the pixels' filters, ``[N, G, l, l, H_out, W_out]``, for projected ``x`` ``[N, O, H, W]``."""
-        rows, columns = self.geometry.output_size(x.shape[2], x.shape[3])
+        rows, columns = untraced(lambda: self.geometry.output_size(x.shape[2], x.shape[3]))
         vertical, horizontal = (p - side // 2 for p, side in zip(self.padding, self.kernel_size, strict=True))
         # From the first window's centre on; a window centred beyond the image sees zeros.
         x = F.pad(x, (horizontal, max(0, horizontal), vertical, max(0, vertical)))
@@ -118,7 +119,7 @@ class Involution2d(Comparator):
         filters: Tensor = self.span(F.relu(self.norm(self.reduce(x[:, :, :rows, :columns]))))
         return filters.view(-1, self.groups, *self.kernel_size, rows, columns)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def convolve(self, x: Tensor) -> Tensor:
         """Filter each pixel's windows with its own filters."""
         rows, columns = self.output_size(x)
         x = self.project(x)

@@ -11,8 +11,10 @@ from acda.ops import reference
 from acda.ops.cpu import backend as cpu
 from acda.ops.geometry import Geometry, IntOrPair, odd_square
 from acda.ops.gpu import backend as gpu
+from acda.ops.layout import any_channels_last, lay_out
 from acda.ops.problem import Problem
 from acda.ops.registration import Forward, register
+from acda.ops.tracing import untraced
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +61,15 @@ def _choose(backend: str, x: Tensor) -> Forward:
     return _BACKENDS[backend].operator
 
 
-def _check(x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:
+def _check(
+    x: Tensor,
+    coefficients: Tensor,
+    bases: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    windows: tuple[IntOrPair, IntOrPair | str, IntOrPair],
+    groups: int,
+) -> Problem:
     ranks = {"x": (x, 4), "coefficients": (coefficients, 5), "bases": (bases, 3), "weight": (weight, 3)}
     for name, (tensor, rank) in ranks.items():
         if tensor.dim() != rank:
@@ -80,6 +90,11 @@ def _check(x: Tensor, coefficients: Tensor, bases: Tensor, weight: Tensor, bias:
             f"bias must have shape ({out_channels},), dtype {x.dtype} and device {x.device}, "
             f"got {tuple(bias.shape)}, {bias.dtype} and {bias.device}"
         )
+    geometry = Geometry.of(odd_square(bases.shape[1:]), *windows)
+    expected = (x.shape[0], weight.shape[2], bases.shape[0], *geometry.output_size(x.shape[2], x.shape[3]))
+    if coefficients.shape != expected:
+        raise ValueError(f"coefficients must have shape {expected}, got {tuple(coefficients.shape)}")
+    return Problem(x, coefficients, bases, weight, bias, geometry, int(groups))
 
 
 def adaptive_conv2d(
@@ -100,7 +115,9 @@ def adaptive_conv2d(
     At output pixel p the atoms are ``D[b] = Σ_k coefficients[b, k, p] · bases[k]`` and the filter is
     ``K[o, c] = Σ_b weight[o, c, b] · D[b]``; the filter is never formed (paper equations 5 and 6). Like
     :func:`torch.nn.functional.conv2d` this is a cross-correlation with zero padding. Under autocast it computes in
-    the active dtype. It can be differentiated once; gradients repeat bit for bit.
+    the active dtype. It can be differentiated any number of times, in reverse and in forward mode, and under
+    :mod:`torch.func`'s transforms; where it is compiled, once and in reverse mode, and these run uncompiled. Gradients
+    repeat bit for bit.
 
     Args:
         x: Input ``[N, C, H, W]``.
@@ -116,8 +133,8 @@ def adaptive_conv2d(
             (an NVIDIA GPU) or ``"reference"`` (plain PyTorch, anywhere).
 
     Returns:
-        Output ``[N, O, H_out, W_out]``, channels last in memory, with
-        ``H_out = ⌊(H + 2·padding − dilation·(l−1) − 1) / stride⌋ + 1``.
+        Output ``[N, O, H_out, W_out]`` with ``H_out = ⌊(H + 2·padding − dilation·(l−1) − 1) / stride⌋ + 1``, in memory
+        channels last where ``x`` is, else contiguous.
 
     Raises:
         ValueError: If shapes or devices do not fit together; the message names the argument.
@@ -132,10 +149,5 @@ def adaptive_conv2d(
         dtype = torch.get_autocast_dtype(device)
         x, coefficients, bases, weight = (t.to(dtype) for t in (x, coefficients, bases, weight))
         bias = None if bias is None else bias.to(dtype)
-    _check(x, coefficients, bases, weight, bias, groups)
-    side = odd_square(bases.shape[1:])
-    geometry = Geometry.of(side, stride, padding, dilation)
-    expected = (x.shape[0], weight.shape[2], bases.shape[0], *geometry.output_size(x.shape[2], x.shape[3]))
-    if coefficients.shape != expected:
-        raise ValueError(f"coefficients must have shape {expected}, got {tuple(coefficients.shape)}")
-    return _choose(backend, x)(Problem(x, coefficients, bases, weight, bias, geometry, groups))
+    problem = untraced(_check, x, coefficients, bases, weight, bias, (stride, padding, dilation), groups)
+    return lay_out(_choose(backend, x)(problem), any_channels_last(x))

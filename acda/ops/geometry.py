@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 IntOrPair = int | Sequence[int]
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
@@ -15,9 +17,21 @@ def pair(value: IntOrPair, name: str, minimum: int) -> tuple[int, int]:
         ValueError: If ``value`` is neither, or smaller than ``minimum``; the message names the argument.
     """
     values = value if isinstance(value, Sequence) else (value, value)
-    if len(values) != 2 or not all(isinstance(v, int) and v >= minimum for v in values):
+    if len(values) != 2 or not all(isinstance(v, int | np.integer) and v >= minimum for v in values):
         raise ValueError(f"{name} must be an int or a pair of ints, each at least {minimum}, got {value!r}")
-    return values[0], values[1]
+    return int(values[0]), int(values[1])
+
+
+def check_count(name: str, count: int) -> None:
+    """Refuse a number of something that is no integer, Python's or NumPy's, or below 1.
+
+    Raises:
+        ValueError: The message names the argument.
+    """
+    if not isinstance(count, int | np.integer):
+        raise ValueError(f"{name} must be an int, got {count!r}")
+    if count < 1:
+        raise ValueError(f"{name} must be at least 1, got {count}")
 
 
 def odd_square(kernel_size: IntOrPair) -> int:

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from acda.ops.derivatives import Call, Convolution
 from acda.ops.flops import register_flops
 from acda.ops.geometry import Geometry
 from acda.ops.problem import Gradients, Needs, Problem
+from acda.ops.tracing import is_captured, is_in_forward_mode
 
 operators: list[Any] = []
 """The forward operators that are registered, as they stand in exported programs."""
@@ -34,7 +36,7 @@ def register(name: str, forward: Forward, backward: Backward) -> Forward:
         backward: Computes the gradients.
 
     Returns:
-        Like ``forward``, but it can be differentiated once.
+        Like ``forward``, with all derivatives; compiled it can be differentiated once, in reverse mode.
     """
 
     def call_forward(
@@ -84,8 +86,13 @@ def register(name: str, forward: Forward, backward: Backward) -> Forward:
 
     def operator(problem: Problem) -> Tensor:
         *tensors, geometry, groups = problem
-        y: Tensor = forward_op(*tensors, geometry.stride, geometry.padding, geometry.dilation, groups)
-        return y
+        call = Call(forward_op, backward_op, geometry, groups)
+        # Compilers are to see the operator itself. It would drop tangents: in forward mode what is compiled has a break
+        # in its graph, and this is run as it is.
+        if is_captured() and not is_in_forward_mode():
+            y: Tensor = forward_op(*tensors, *call.arguments)
+            return y
+        return Convolution.apply(call, *tensors)  # type: ignore[no-any-return]
 
     return operator
 
@@ -113,4 +120,4 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _refuse(ctx: Any, *grads: Tensor) -> None:
-    raise NotImplementedError("adaptive_conv2d can be differentiated once: its gradient has no gradient of its own")
+    raise NotImplementedError("adaptive_conv2d can be differentiated once where it is compiled")

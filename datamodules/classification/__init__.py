@@ -2,6 +2,7 @@ from datamodules.classification.cifar import CIFAR10DataModule, CIFAR100DataModu
 from datamodules.classification.digits import DigitsDataModule
 from datamodules.classification.imagenet import ImageNetDataModule
 from datamodules.classification.imagenet_streaming import StreamingImageNetDataModule
+from datamodules.classification.labelled_images import LabelledImagesDataModule
 from datamodules.classification.textures import TexturesDataModule
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "CIFAR100DataModule",
     "DigitsDataModule",
     "ImageNetDataModule",
+    "LabelledImagesDataModule",
     "StreamingImageNetDataModule",
     "TexturesDataModule",
 ]

@@ -52,7 +52,7 @@ def list_classes(root: Path, split: str, classes: Sequence[str]) -> ClassFiles:
 
     Args:
         root: The data set's folder.
-        split: Name of the split's folder.
+        split: Name of the split's folder, empty where the class folders lie in ``root`` itself.
         classes: Names of the classes by index; not all of them need to occur.
 
     Returns:
@@ -85,7 +85,7 @@ def list_classes(root: Path, split: str, classes: Sequence[str]) -> ClassFiles:
                 f"'{folder / name}' holds no images ({' '.join(IMAGE_SUFFIXES)}). Put the images of that class into "
                 "it, or remove the folder."
             )
-        total.names.extend(f"{split}/{name}/{image}" for image in of_class.names)
+        total.names.extend((Path(split) / name / image).as_posix() for image in of_class.names)
         total.other_files.update(of_class.other_files)
         total.other_folders.update(of_class.other_folders)
         counts.append(len(of_class.names))

@@ -24,7 +24,7 @@ _CACHES = ("DATA_OPTIMIZER_CACHE_FOLDER", "DATA_OPTIMIZER_DATA_CACHE_FOLDER")
 def convert(data_dir: str, output_dir: str, *, num_workers: int = 1, chunk_bytes: str = "64MB") -> None:
     """Write an ImageNet as litdata's chunks: ``train/``, ``val/`` and the names of the classes, ``classes/``.
 
-    Image files are stored as they are, neither decoded nor checked.
+    Image files are stored as they are, neither decoded nor checked; in ids bytes that are not UTF-8 are escaped.
 
     Args:
         data_dir: As for ``ImageNetDataModule``.
@@ -75,7 +75,8 @@ def _own_caches(folder: Path) -> Iterator[None]:
 def _read_stored(root: str, described: tuple[str, int]) -> dict[str, Any]:
     """Read what is stored of an image."""
     path, label = described
-    return {"image": (Path(root) / path).read_bytes(), "label": label, "id": path}
+    name = os.fsencode(path).decode("utf-8", "backslashreplace")  # what is not UTF-8 cannot be stored as text
+    return {"image": (Path(root) / path).read_bytes(), "label": label, "id": name}
 
 
 def _keep(value: Any) -> Any:

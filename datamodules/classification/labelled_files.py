@@ -128,4 +128,4 @@ class LabelledFiles(SampleSet[LabelledBatch]):
                 f"{error} Training may skip {allowed} such files and this is number {count}: allow more with "
                 "--data.init_args.max_corrupt=N."
             ) from error
-        _log.warning("%s Skipped: number %d of at most %d.", error, count, allowed)
+        _log.warning("%s Skipped: number %d of at most %d.", error, count, allowed, extra={"every_rank": True})

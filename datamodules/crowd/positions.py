@@ -13,6 +13,7 @@ from datamodules.files.readers import Exif, ImageHeader
 from datamodules.types import Points
 
 _MANY, _MOST = 0.02, 0.2  # shares of the points outside their image: of which to warn, which to refuse
+_BETTER = 0.2  # what another explanation of points outside may leave of them
 _log = logging.getLogger(__name__)
 
 
@@ -52,15 +53,12 @@ def place_points(images: Sequence[AnnotatedImage], exif: Exif, coord_offset: flo
     Raises:
         DataError: If the points belong to the other reading, or to other images; says what to set.
     """
-    _check_reading(images, exif, coord_offset)
-    given = [image.points - np.float32(coord_offset) for image in images]
-    placed = [
-        points.clip(0, np.array(image.header.size(exif)[::-1], np.float32) - 1)
-        for image, points in zip(images, given, strict=True)
-    ]
-    moved = np.array([(a != b).any(1).sum() for a, b in zip(given, placed, strict=True)])
-    heads = sum(map(len, given))
+    images = [image._replace(points=image.points - np.float32(coord_offset)) for image in images]
+    _check_reading(images, exif)
     _refuse_if_most_are_outside(images, exif, coord_offset, place)
+    placed = [image.points.clip(0, _corner(image, exif)) for image in images]
+    moved = np.array([(image.points != points).any(1).sum() for image, points in zip(images, placed, strict=True)])
+    heads = _count_points(images)
     told = f"'{place}': {len(images)} images, {heads} heads, {moved.sum()} of them moved to their image's border"
     if moved.sum() > _MANY * heads:
         share = moved.sum() / heads
@@ -70,30 +68,29 @@ def place_points(images: Sequence[AnnotatedImage], exif: Exif, coord_offset: flo
     return placed
 
 
-def _check_reading(images: Sequence[AnnotatedImage], exif: Exif, coord_offset: float) -> None:
+def _check_reading(images: Sequence[AnnotatedImage], exif: Exif) -> None:
     """Refuse points that fit the other reading of the images' notes; warn where nobody can tell."""
     other: Exif = "shown" if exif == "stored" else "stored"
     turned = [image for image in images if image.header.orientation != 1 and len(image.points)]
     straight = [image for image in images if image.header.orientation == 1]
-    if not turned or _share(straight, _count_outside(straight, exif, coord_offset)) > _MOST:
+    if not turned or _count_outside(straight, exif).sum() > _MOST * _count_points(straight):
         return  # no note is to blame
-    # Those beside the border are of careless annotations, not of another reading.
-    by_this, by_other = (_count_outside(turned, reading, coord_offset, margin=0.02) for reading in (exif, other))
-    against = np.maximum(by_this - by_other, 0)
+    # Points beside the border are of careless annotations, not of another reading.
+    by_this, by_other = (_count_outside(turned, reading, margin=0.02) for reading in (exif, other))
+    against, in_favour = np.maximum(by_this - by_other, 0), np.maximum(by_other - by_this, 0)
     counts = np.array([len(image.points) for image in turned])
-    if against.sum() > np.maximum(by_other - by_this, 0).sum():
+    if against.sum() > in_favour.sum() and by_other.sum() <= _BETTER * by_this.sum():
         wrong = against > 0
         remedy = f"Set --data.init_args.exif={other}."
     else:
         wrong = (by_this > _MOST * counts) & (by_other == 0)
         remedy = f"The other images fit exif='{exif}': annotate these again, or remove their EXIF orientation."
     if wrong.any():
-        names = abbreviate([image.path.name for image, is_wrong in zip(turned, wrong, strict=True) if is_wrong], 3)
-        folder = turned[int(wrong.argmax())].path.parent
+        names = [image.path.name for image, is_wrong in zip(turned, wrong, strict=True) if is_wrong]
         raise DataError(
-            f"'{folder}': of {counts[wrong].sum()} points in {wrong.sum()} images that EXIF turns ({names}), "
-            f"{by_this[wrong].sum()} lie outside the image as {exif}, {by_other[wrong].sum()} outside it as {other}. "
-            f"{remedy}"
+            f"'{turned[int(wrong.argmax())].path.parent}': of {counts[wrong].sum()} points in {len(names)} images that "
+            f"EXIF turns ({abbreviate(names, 3)}), {by_this[wrong].sum()} lie outside the image as {exif}, "
+            f"{by_other[wrong].sum()} outside it as {other}. {remedy}"
         )
     unclear = [image for image, difference in zip(turned, by_this - by_other, strict=True) if not difference]
     if unclear and exif == "stored":
@@ -105,37 +102,43 @@ def _check_reading(images: Sequence[AnnotatedImage], exif: Exif, coord_offset: f
 
 
 def _refuse_if_most_are_outside(images: Sequence[AnnotatedImage], exif: Exif, coord_offset: float, place: Path) -> None:
-    outside = _count_outside(images, exif, coord_offset)
-    share = _share(images, outside)
-    if share <= _MOST:
+    outside, points = _count_outside(images, exif), _count_points(images)
+    if outside.sum() <= _MOST * points:
         return
-    swapped = [image._replace(points=image.points[:, ::-1]) for image in images]
-    if _share(images, _count_outside(swapped, exif, coord_offset)) <= _MANY:
+
+    def fit(others: Sequence[Points]) -> bool:
+        changed = [image._replace(points=points) for image, points in zip(images, others, strict=True)]
+        return bool(_count_outside(changed, exif).sum() <= _BETTER * outside.sum())
+
+    if fit([image.points[:, ::-1] for image in images]):
         cause = "They fit with x and y swapped: write x first"
-    elif coord_offset and _share(images, _count_outside(images, exif, 0)) <= _MANY:
+    elif coord_offset and fit([image.points + np.float32(coord_offset) for image in images]):
         cause = f"They fit without coord_offset={coord_offset:g}: set --data.init_args.coord_offset=0"
     else:
         cause = "They seem to be of other images, or of these in another size: replace the annotations"
     raise DataError(
-        f"'{place}': {outside.sum()} of {sum(len(image.points) for image in images)} points ({share:.1%}) lie outside "
-        f"their image, {_name_worst(images, outside)}. {cause}."
+        f"'{place}': {outside.sum()} of {points} points ({outside.sum() / points:.1%}) lie outside their image, "
+        f"{_name_worst(images, outside)}. {cause}."
     )
 
 
-def _count_outside(
-    images: Sequence[AnnotatedImage], exif: Exif, coord_offset: float, margin: float = 0
-) -> npt.NDArray[np.int64]:
-    """Count each image's points that lie outside by more than a pixel, and a share of its longer side."""
+def _corner(image: AnnotatedImage, exif: Exif) -> Points:
+    """Tell the position (x, y) of an image's last pixel."""
+    return np.array(image.header.size(exif)[::-1], np.float32) - 1
+
+
+def _count_outside(images: Sequence[AnnotatedImage], exif: Exif, margin: float = 0) -> npt.NDArray[np.int64]:
+    """Count each image's points that lie outside by more than a pixel, and by a share of its longer side."""
     counts = []
     for image in images:
-        size = np.array(image.header.size(exif)[::-1])
-        points, allowed = image.points - np.float32(coord_offset), max(1, margin * size.max())
-        counts.append(((points < -allowed) | (points > size - 1 + allowed)).any(1).sum())
+        corner = _corner(image, exif)
+        allowed = max(1, margin * (corner.max() + 1))
+        counts.append(((image.points < -allowed) | (image.points > corner + allowed)).any(1).sum())
     return np.array(counts, np.int64)
 
 
-def _share(images: Sequence[AnnotatedImage], outside: npt.NDArray[np.int64]) -> float:
-    return int(outside.sum()) / max(1, sum(len(image.points) for image in images))
+def _count_points(images: Sequence[AnnotatedImage]) -> int:
+    return sum(len(image.points) for image in images)
 
 
 def _name_worst(images: Sequence[AnnotatedImage], counts: npt.NDArray[np.int64]) -> str:

@@ -10,15 +10,15 @@ from torchvision.transforms.v2.functional import center_crop  # type: ignore[imp
 
 from acda.analysis import capture_scale_magnitudes
 from lit_modules.callbacks.contracts import ShowsInput, ask
-from lit_modules.output import draw_heat, draw_image, join_row, log_picture, stack_rows
+from lit_modules.output import arrange_panels, draw_heat, draw_image, is_due, log_picture
 
 
 class CoefficientMaps(Callback):
     """Log, for each ACDA layer and a few images, which scale its filters use where.
 
-    A picture a layer: a row for each image, in it the image and one map for each scale, the root mean square of the
-    coefficients at each pixel (lighter is larger; one colour range in a row, printed above it). Works with any network
-    held as ``network`` by the task; without ACDA layers it does nothing.
+    A picture a layer: of each image the image itself, then one map for each scale, the root mean square of the
+    coefficients at each pixel (lighter is larger; one range of colours for an image, printed above it). Works with any
+    network held as ``network`` by the task; without ACDA layers it does nothing.
 
     Args:
         num_images: Images of the first batch shown; 0 turns it off.
@@ -47,7 +47,7 @@ class CoefficientMaps(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         """Draw the maps of the first batch."""
-        if batch_idx == 0 and not trainer.sanity_checking and trainer.current_epoch % self.every_n_epochs == 0:
+        if batch_idx == 0 and is_due(trainer, self.every_n_epochs):
             self._draw(trainer, ask(self, pl_module, ShowsInput), batch)
 
     def on_test_batch_end(
@@ -73,7 +73,7 @@ class CoefficientMaps(Callback):
 
 
 def draw_coefficients(images: Tensor, maps: dict[int, Tensor]) -> Tensor:
-    """Draw a row for each image: the image, then a map for each scale, enlarged to the image's size.
+    """Draw each image, then a map for each scale, enlarged to the image's size.
 
     Args:
         images: ``[N, 1 or 3, H, W]``, any range.
@@ -82,13 +82,13 @@ def draw_coefficients(images: Tensor, maps: dict[int, Tensor]) -> Tensor:
     Returns:
         RGB picture, uint8 ``[3, H', W']``.
     """
-    rows = []
+    groups = []
     for i, image in enumerate(images):
         low = min(float(m[i].min()) for m in maps.values())
         high = max(float(m[i].max()) for m in maps.values())
-        panels = [(f"input ({low:.2f} to {high:.2f})", draw_image(image))]
+        panels = [(f"input; maps {low:.2f} to {high:.2f}", draw_image(image))]
         for scale, values in maps.items():
             enlarged = F.interpolate(values[None, None, i], size=image.shape[1:], mode="nearest")[0, 0]
-            panels.append((f"{scale}x{scale}: {float(values[i].mean()):.2f}", draw_heat(enlarged, low, high)))
-        rows.append(join_row(panels))
-    return stack_rows(rows)
+            panels.append((f"{scale}x{scale}: mean {float(values[i].mean()):.2f}", draw_heat(enlarged, low, high)))
+        groups.append(panels)
+    return arrange_panels(*groups)

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+import rich
 from lightning.pytorch import Callback, LightningModule, Trainer
-from rich.console import Console
 from rich.table import Table
 
 from acda.analysis import cost, cost_by_layer
@@ -42,4 +42,4 @@ class CostSummary(Callback):
             table.add_section()
         kept = f"{total.saved_bytes // 2:,} bytes for backward"
         table.add_row("total", kept, f"{total.parameters:,}", f"{total.macs // 2:,}")
-        Console().print(table)
+        rich.print(table)  # above the progress bar

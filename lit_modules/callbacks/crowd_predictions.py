@@ -15,8 +15,8 @@ from lit_modules.metrics.localisation import find_heads, to_original, to_stored
 from lit_modules.output import (
     ResultFiles,
     RowWriter,
+    arrange_panels,
     draw_photograph,
-    join_row,
     output_folder,
     overlay,
     save_picture,
@@ -103,7 +103,8 @@ class CrowdPredictions(Callback):
     def _write_picture(self, path: Path, image: Tensor, density: Tensor, cell_size: int, count: float) -> None:
         shown = draw_photograph(image, self.max_height)
         values = spread_cells(density, cell_size, image.shape[1:], shown)
-        save_picture(path, join_row([(f"{count:.1f} heads", overlay(shown, values))]))
+        panel = (f"{count:.1f} heads", overlay(shown, values))
+        save_picture(path, arrange_panels([panel], max_width=shown.shape[2], max_height=self.max_height))
 
     def _find_heads(
         self,

@@ -7,7 +7,7 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_modules.output import ResultFiles, draw_heat, draw_image, join_row, save_picture, whole_file
+from lit_modules.output import ResultFiles, arrange_panels, draw_heat, draw_image, save_picture, whole_file
 
 
 class MapPredictions(Callback):
@@ -34,7 +34,7 @@ class MapPredictions(Callback):
             np.save(content, prediction[0].numpy())
             with whole_file(array) as unfinished:
                 unfinished.write_bytes(content.getbuffer())
-            picture = join_row([("input", draw_image(image)), ("prediction", draw_heat(prediction[0]))])
+            picture = arrange_panels([("input", draw_image(image)), ("prediction", draw_heat(prediction[0]))])
             save_picture(shown, picture)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

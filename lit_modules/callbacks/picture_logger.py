@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_modules.callbacks.contracts import DrawsPictures, ask
-from lit_modules.output import log_picture
+from lit_modules.output import is_due, log_picture
 
 
 class PictureLogger(Callback):
@@ -34,8 +34,7 @@ class PictureLogger(Callback):
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Allow pictures in this epoch, or none."""
-        due = not trainer.sanity_checking and trainer.current_epoch % self.every_n_epochs == 0
-        self._left = self.num_pictures if due and trainer.is_global_zero else 0
+        self._left = self.num_pictures if is_due(trainer, self.every_n_epochs) and trainer.is_global_zero else 0
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Allow pictures."""

@@ -3,26 +3,34 @@
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import Namespace
+from jsonargparse.typing import restricted_number_type
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_modules.cli.faults import raise_refused
+from lit_modules.cli.faults import explain
+from lit_modules.cli.log_lines import LEVELS, show_lines
 from lit_modules.cli.parsing import Parser
+from lit_modules.cli.refusals import explain_refusal, unwrap
 from lit_modules.cli.request import read_request
+from lit_modules.cli.search import find_values
 from lit_modules.cli.trust import parse_stored
 from lit_modules.errors import UsageError
 from lit_modules.lightning_private import OpenCLI
 from lit_modules.runs import NAME_ONE, ROOT, Checkpoint, Run, RunCheckpoint, RunTrainer, SaveConfig, open_checkpoint
+from lit_modules.runs.yaml_text import load_yaml
 
 # Lightning's warnings about what is meant to be so here, or is its own business
 QUIET = ("Checkpoint directory .* exists and is not empty", ".*treespec, LeafSpec")
+
+Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])  # what NumPy takes
 
 
 class CLI(OpenCLI):
@@ -39,18 +47,19 @@ class CLI(OpenCLI):
         for message in QUIET:
             warnings.filterwarnings("ignore", message)
         logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
-        super().__init__(
-            LightningModule,
-            LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            trainer_class=RunTrainer,
-            # the tasks print a summary of their own, with multiply-accumulates
-            trainer_defaults={"default_root_dir": ROOT, "enable_model_summary": False},
-            parser_class=Parser,
-            auto_configure_optimizers=False,
-            args=args,
-        )
+        with show_lines(self.request.log_level):
+            super().__init__(
+                LightningModule,
+                LightningDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                trainer_class=RunTrainer,
+                # the tasks print a summary of their own, with multiply-accumulates
+                trainer_defaults={"default_root_dir": ROOT, "enable_model_summary": False},
+                parser_class=Parser,
+                auto_configure_optimizers=False,
+                args=args,
+            )
 
     # Arguments
 
@@ -66,8 +75,11 @@ class CLI(OpenCLI):
         return super().init_parser(**kwargs)
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Make every run reproducible unless asked otherwise."""
-        parser.add_argument("--seed_everything", type=int, default=0, help="Seed of all random numbers.")
+        """Make every run reproducible unless asked otherwise, and let it be silenced."""
+        parser.add_argument("--seed_everything", type=Seed, default=0, help="Seed of all random numbers.")
+        parser.add_argument(
+            "--log_level", type=Literal[LEVELS], default="info", help="The least important messages that are shown."
+        )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks that every run has."""
@@ -137,14 +149,27 @@ class CLI(OpenCLI):
 
     # Model, data and trainer
 
+    def before_instantiate_classes(self) -> None:
+        """Search what finders among the callbacks are to find; the training then starts with it, from the beginning."""
+        subcommand = self.run.subcommand
+        if not self.run.fits:
+            return
+
+        def build(trial: Namespace) -> Namespace:
+            built: Namespace = self.parser.instantiate_classes(
+                Namespace({"subcommand": subcommand, subcommand: trial})  # type: ignore[no-untyped-call]
+            )[subcommand]
+            return built
+
+        with self._blaming_settings(building=True):
+            searched = find_values(self.config[subcommand], build, self.run.start)
+        if searched:
+            self.begin_anew()
+
     def instantiate_classes(self) -> None:
         """Build model, data and trainer; a value that one of them refuses is the user's to correct."""
-        try:
+        with self._blaming_settings(building=True):
             super().instantiate_classes()
-        except UsageError:
-            raise
-        except Exception as error:
-            raise_refused(error)
 
     def instantiate_trainer(self, **kwargs: Any) -> RunTrainer:
         """Build the trainer of the run."""
@@ -162,11 +187,29 @@ class CLI(OpenCLI):
 
     def run_subcommand(self, subcommand: str) -> None:
         """Run it, and say where its results are and how to look at them."""
-        with self.run.lock():
+        with self.run.lock(), self._blaming_settings(building=False):
             super().run_subcommand(subcommand)
-        self.run.tell_results()
+        self.run.tell_results(self.trainer.loggers)
         if subcommand == "predict":
             self.run.check_predictions(self.trainer)
+
+    def _plain_config(self) -> dict[str, Any]:
+        """Give the subcommand's configuration as plain values."""
+        subcommand = self.run.subcommand
+        plain: dict[str, Any] = load_yaml(self.parser_of(subcommand).dump(self.config[subcommand], skip_none=False))
+        return plain
+
+    @contextmanager
+    def _blaming_settings(self, building: bool) -> Iterator[None]:
+        """Turn errors that a setting led to into a :class:`UsageError` which names it."""
+        try:
+            yield
+        except Exception as error:
+            text = None if explain(error) else explain_refusal(error, self._plain_config(), building)
+            if text is None:
+                original = unwrap(error)
+                raise original from original.__cause__
+            raise UsageError(text) from error
 
 
 def _is_no_advertisement(record: logging.LogRecord) -> bool:

@@ -1,4 +1,4 @@
-"""Faults that a user can correct, of the configuration and of the machine, in a few words instead of a traceback."""
+"""Faults of the machine that a user can correct, in a few words instead of a traceback."""
 
 import errno
 import re
@@ -6,12 +6,8 @@ import signal
 import threading
 from collections.abc import Iterator
 from traceback import walk_tb
-from typing import NoReturn
 
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-
-from lit_modules.errors import UsageError
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_WRITABLE = (errno.EROFS, errno.EEXIST, errno.ENAMETOOLONG)
@@ -47,36 +43,6 @@ def leave_workers_alone() -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
-def raise_refused(error: Exception) -> NoReturn:
-    """Raise what is to be shown when instantiating the configured classes failed.
-
-    jsonargparse tries each member of a union and wraps whatever a constructor raises in a long ``ValueError``.
-
-    Args:
-        error: What was raised, wrapped or not.
-
-    Raises:
-        UsageError: If a constructor refused a value: ``ValueError``, ``TypeError``, ``MisconfigurationException``.
-        Exception: Else the original exception, with its own traceback.
-    """
-    cause = error
-    while isinstance(cause.__cause__, Exception) and _find_raising_module(cause).startswith("jsonargparse"):
-        cause = cause.__cause__
-    if not isinstance(cause, ValueError | TypeError | MisconfigurationException):
-        raise cause from cause.__cause__
-    where = ""
-    for frame, _ in walk_tb(cause.__traceback__):
-        if frame.f_code.co_name == "__init__" and "self" in frame.f_locals:
-            where = f"{type(frame.f_locals['self']).__name__}: "
-    if "supported gpu backend" in str(cause):
-        raise UsageError(
-            "there is no GPU that PyTorch can use: --trainer.accelerator=cpu --trainer.precision=32-true"
-            "\n(for several processes see the head of configs/trainer/ddp.yaml)"
-        ) from cause
-    message = "\n".join(str(cause).splitlines()[:4])
-    raise UsageError(f"{where}{message}\n(ACDA_DEBUG=1 shows where it was raised)") from cause
-
-
 def quiet_tensorboard(raised: threading.ExceptHookArgs) -> None:
     """Print what ended a thread, unless it is TensorBoard's: what ends that is raised again at the next metric.
 
@@ -85,14 +51,6 @@ def quiet_tensorboard(raised: threading.ExceptHookArgs) -> None:
     """
     if not type(raised.thread).__module__.startswith("tensorboard."):
         threading.__excepthook__(raised)
-
-
-def _find_raising_module(error: Exception) -> str:
-    """Give the name of the module whose code raised the exception."""
-    module = ""
-    for frame, _ in walk_tb(error.__traceback__):
-        module = frame.f_globals.get("__name__", "")
-    return module
 
 
 def _walk_chain(error: BaseException) -> Iterator[BaseException]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +18,8 @@ from lit_modules.runs.yaml_text import load_yaml
 set_parsing_settings(import_path_denylist=[])  # enforces its own list, of what starts programs or writes files
 _load = get_loader("yaml")
 set_loader("yaml", lambda text: migrate(_load(text)), (yaml.YAMLError,))  # all that stands in any file comes by
+# a default such as Timer's interval
+yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
 SECTIONS = ("trainer", "model", "data", "checkpoint", "lr_monitor")
 _UNKNOWN = re.compile(
     r"(?:Subcommand '\w+' does not accept option|Option) '(?P<key>[\w.+]+)'(?: is not accepted)?$"
@@ -54,6 +57,10 @@ class Parser(LightningArgumentParser):
         The parsers of nested classes (``exit_on_error=False``) come here too: they know which keys are valid, so the
         suggestion is added there, and their message becomes a part of the outermost parser's.
         """
+        if message.startswith(
+            "--print_shtab"
+        ):  # whose scripts would take minutes to write, and not know `python cli.py`
+            raise UsageError("print_shtab: no such key; there is no completion for shells")
         unknown = _UNKNOWN.match(message)
         if not self.exit_on_error:
             if unknown and unknown["key"]:

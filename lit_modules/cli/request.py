@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lit_modules.cli.log_lines import LEVELS
 from lit_modules.errors import UsageError
 from lit_modules.runs.yaml_text import load_yaml
 
@@ -20,6 +21,7 @@ class Request:
         root: ``--trainer.default_root_dir``, likewise.
         trusted: Whether ``--weights_only=false`` is given: the checkpoint may hold pickled objects.
         has_model: Whether the user says which model, by ``--model`` or in a configuration file.
+        log_level: ``--log_level``, from the command line or a configuration file.
     """
 
     subcommand: str | None
@@ -27,6 +29,7 @@ class Request:
     root: str | None
     trusted: bool
     has_model: bool
+    log_level: str = "info"
 
 
 def read_request(args: Sequence[str], subcommands: Iterable[str]) -> Request:
@@ -46,6 +49,7 @@ def read_request(args: Sequence[str], subcommands: Iterable[str]) -> Request:
     parser.add_argument("--model", "--model.class_path", dest="model")
     parser.add_argument("--ckpt_path")
     parser.add_argument("--weights_only")
+    parser.add_argument("--log_level")
     parser.add_argument("--trainer.default_root_dir", dest="root")
     subcommand = next((arg for arg in args if arg in set(subcommands)), None)
     try:
@@ -57,6 +61,7 @@ def read_request(args: Sequence[str], subcommands: Iterable[str]) -> Request:
         content = _load(config)
         merged |= content | _as_mapping(content.get(subcommand))
     ckpt_path = given.ckpt_path or merged.get("ckpt_path")
+    level = str(given.log_level or merged.get("log_level"))
     root = given.root or _as_mapping(merged.get("trainer")).get("default_root_dir")
     return Request(
         subcommand=subcommand,
@@ -64,6 +69,7 @@ def read_request(args: Sequence[str], subcommands: Iterable[str]) -> Request:
         root=root and str(root),
         trusted=given.weights_only == "false" or merged.get("weights_only") is False,
         has_model=given.model is not None or "model" in merged,
+        log_level=level if level in LEVELS else "info",
     )
 
 

@@ -85,7 +85,7 @@ def _is_allowed(named: Any) -> bool:
         if named.partition(".")[0] in sys.stdlib_module_names:
             return False  # not even to be imported
         try:
-            named = _resolve(named)
+            named = resolve(named)
         except (ImportError, AttributeError):
             return True  # jsonargparse says it better
     if inspect.isclass(named) and issubclass(named, KINDS):
@@ -93,7 +93,19 @@ def _is_allowed(named: Any) -> bool:
     return (inspect.isclass(named) or inspect.isfunction(named)) and f"{named.__module__}.".startswith(_OWN)
 
 
-def _resolve(path: str) -> Any:
+def resolve(path: str) -> Any:
+    """Import what a dotted path names, such as a class, or one within a class.
+
+    Args:
+        path: The path.
+
+    Returns:
+        What it names.
+
+    Raises:
+        ImportError: If its module does not exist.
+        AttributeError: If there is nothing of that name in it.
+    """
     module, _, name = path.rpartition(".")
     try:
         return getattr(import_module(module), name)

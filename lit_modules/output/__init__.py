@@ -1,4 +1,5 @@
 from lit_modules.output.image_files import (
+    is_due,
     log_picture,
     png_path,
     restored_path,
@@ -7,16 +8,15 @@ from lit_modules.output.image_files import (
     write_restored,
 )
 from lit_modules.output.output_folder import gather, output_folder
+from lit_modules.output.panels import arrange_panels
 from lit_modules.output.pictures import (
     cut_middle,
     draw_dots,
     draw_heat,
     draw_image,
     draw_photograph,
-    join_row,
     overlay,
     spread_cells,
-    stack_rows,
 )
 from lit_modules.output.result_files import NAME_ERRORS, ResultFiles, shorten
 from lit_modules.output.row_writer import RowWriter, write_csv
@@ -26,13 +26,14 @@ __all__ = [
     "NAME_ERRORS",
     "ResultFiles",
     "RowWriter",
+    "arrange_panels",
     "cut_middle",
     "draw_dots",
     "draw_heat",
     "draw_image",
     "draw_photograph",
     "gather",
-    "join_row",
+    "is_due",
     "log_picture",
     "name_in_errors",
     "output_folder",
@@ -42,7 +43,6 @@ __all__ = [
     "save_picture",
     "shorten",
     "spread_cells",
-    "stack_rows",
     "whole_file",
     "write_csv",
     "write_png",

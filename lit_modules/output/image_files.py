@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 from torch import Tensor
 
@@ -92,6 +93,21 @@ def save_picture(path: Path, picture: Tensor) -> None:
     """
     with whole_file(path) as unfinished:
         Image.fromarray(picture.permute(1, 2, 0).cpu().numpy()).save(unfinished, format="PNG")
+
+
+def is_due(trainer: Trainer, every_n_epochs: int) -> bool:
+    """Tell whether a validation is one to log pictures of.
+
+    Args:
+        trainer: The running trainer.
+        every_n_epochs: While training, in every n-th epoch only.
+
+    Returns:
+        Always true where nothing is trained, and false in the check before a training.
+    """
+    if trainer.sanity_checking:
+        return False
+    return trainer.state.fn != TrainerFn.FITTING or trainer.current_epoch % every_n_epochs == 0
 
 
 def log_picture(trainer: Trainer, tag: str, picture: Tensor) -> None:

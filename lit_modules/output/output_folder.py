@@ -24,7 +24,8 @@ def gather(trainer: Trainer, thing: Thing) -> list[Thing]:
     Returns:
         One for each process.
     """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return [thing]
     things = [thing] * trainer.world_size
-    if trainer.world_size > 1:
-        distributed.all_gather_object(things, thing)
+    distributed.all_gather_object(things, thing)
     return things

@@ -1,4 +1,4 @@
-"""Pictures made of tensors: panels with a title, in a row."""
+"""Pictures made of tensors."""
 
 from collections.abc import Sequence
 
@@ -16,8 +16,6 @@ _VIRIDIS = (
     *((39, 173, 129), (92, 200, 99), (170, 220, 50), (253, 231, 37)),
 )
 _DOT = (255, 40, 40)
-_TITLE_HEIGHT = 14
-_GAP = 4
 
 
 def draw_image(image: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
@@ -140,43 +138,6 @@ def draw_dots(picture: Tensor, points: Tensor, radius: int = 1) -> Tensor:
     for x, y in points.tolist():
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=_DOT)
     return torch.from_numpy(np.array(canvas)).permute(2, 0, 1)
-
-
-def join_row(panels: Sequence[tuple[str, Tensor]], min_height: int = 160) -> Tensor:
-    """Put pictures side by side, each under its title.
-
-    Args:
-        panels: Title and picture, uint8 ``[3, H, W]``, each.
-        min_height: Smaller pictures are enlarged by a whole factor, without smoothing, to at least this many pixels.
-
-    Returns:
-        RGB picture, uint8 ``[3, H, W]``.
-    """
-    drawn = []
-    for title, picture in panels:
-        factor = -(-min_height // picture.shape[1])
-        pixels = picture.cpu().repeat_interleave(factor, 1).repeat_interleave(factor, 2)
-        width = max(pixels.shape[2], int(ImageDraw.Draw(Image.new("RGB", (1, 1))).textlength(title)) + 2)
-        canvas = Image.new("RGB", (width, _TITLE_HEIGHT + pixels.shape[1]), "white")
-        ImageDraw.Draw(canvas).text((1, 1), title, fill="black")
-        canvas.paste(Image.fromarray(pixels.permute(1, 2, 0).numpy()), (0, _TITLE_HEIGHT))
-        drawn.append(torch.from_numpy(np.array(canvas)).permute(2, 0, 1))
-    height = max(d.shape[1] for d in drawn)
-    padded = [F.pad(d, (0, _GAP, 0, height - d.shape[1]), value=255) for d in drawn]
-    return torch.cat(padded, dim=2)[:, :, :-_GAP]
-
-
-def stack_rows(rows: Sequence[Tensor]) -> Tensor:
-    """Put pictures of one kind below each other.
-
-    Args:
-        rows: RGB pictures, uint8 ``[3, H, W]``.
-
-    Returns:
-        RGB picture, uint8 ``[3, H, W]``.
-    """
-    width = max(r.shape[2] for r in rows)
-    return torch.cat([F.pad(r, (0, width - r.shape[2], 0, _GAP), value=255) for r in rows], dim=1)[:, :-_GAP]
 
 
 def _scale_to_unit(values: Tensor, low: float | None, high: float | None) -> Tensor:

@@ -24,9 +24,10 @@ _KEPT = 100
 class ResultFiles:
     """Gives each input of a prediction file names of its own, below ``predictions`` in the results' folder.
 
-    They are the input's id with an ending. Where that cannot be, as it is too long, names a folder of another input's
-    results, or is another's name to a file system that does not tell capital from small letters, a short name that no
-    other has takes its place; ``renamed.csv`` beside ``predictions`` says whose it is.
+    They are the input's id with an ending. Where that cannot be, a short name that no other has takes its place, and
+    ``renamed.csv`` beside ``predictions`` says whose it is: where the id is too long, names a folder of another input's
+    results, or is the name of another input of this process to a file system that does not tell capitals from small
+    letters.
 
     Args:
         trainer: The running trainer; all processes make one together.

@@ -9,6 +9,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from lit_modules.errors import TrainingError
+from lit_modules.lightning_private import take_for_todays
 from lit_modules.output.whole_file import whole_file
 
 
@@ -16,8 +17,22 @@ class WholeCheckpoints(TorchCheckpointIO):
     """Write a checkpoint beside the file it replaces, and let it take that one's place when all of it is on disk.
 
     Lightning's own goes through the folder for temporary files, from which a file cannot be moved to another disk at
-    once.
+    once, and does not read what does not say which Lightning saved it.
     """
+
+    def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Read a checkpoint, or weights that another program saved.
+
+        Args:
+            path: The file.
+            args: See :class:`lightning.fabric.plugins.TorchCheckpointIO`.
+            kwargs: Likewise.
+
+        Returns:
+            What it holds.
+        """
+        checkpoint: dict[str, Any] = super().load_checkpoint(path, *args, **kwargs)
+        return take_for_todays(checkpoint)
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Write a checkpoint.

@@ -30,11 +30,16 @@ class Checkpoint:
 
     Raises:
         UsageError: If the file is damaged or not a checkpoint.
+
+    Attributes:
+        step: After which its weights are; None if it does not say.
+        epoch: That they are from, counted from 0; likewise.
     """
 
     def __init__(self, path: Path, trusted: bool = False) -> None:
         self.path = path
         self._content = read_checkpoint(path, trusted)
+        self.step, self.epoch = (_read_count(self._content.get(key)) for key in ("global_step", "epoch"))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -64,7 +69,7 @@ class Checkpoint:
         if not config:
             raise UsageError(f"{self.path} holds no configuration and there is none beside it: name one with --config")
         add_clip_bounds(config, self._content)
-        for key in ("ckpt_path", "weights_only"):
+        for key in ("ckpt_path", "weights_only", "log_level"):
             config.pop(key, None)
         for key in ("default_root_dir", *(_MACHINE if subcommand != "fit" else ())):
             config["trainer"].pop(key, None)
@@ -73,7 +78,7 @@ class Checkpoint:
     def describe_weights(self) -> str:
         """Say which weights it holds: ``weights after step 8``, or moving averages of them."""
         kind = "moving averages of the weights" if "averaging_state" in self._content else "weights"
-        return f"{kind} after step {self._content['global_step']}" if "global_step" in self._content else kind
+        return kind if self.step is None else f"{kind} after step {self.step}"
 
     def check_fit(self, model: LightningModule, config: Mapping[str, Any]) -> None:
         """Make sure that the weights are those of a model, before data are read.
@@ -110,6 +115,11 @@ class Checkpoint:
         Raises:
             UsageError: If it cannot go on with that one.
         """
+        if "optimizer_states" not in self._content:
+            raise UsageError(
+                f"{self.path} holds weights alone, from which no training can go on; to begin one with them: "
+                f"--trainer.callbacks+=WarmStart --trainer.callbacks.weights={self.path}"
+            )
         old = self._own_config()
         if not old:
             return [RandomState()]
@@ -212,6 +222,11 @@ def _read_config(text: object) -> dict[str, Any]:
         return {}
     valid = all(isinstance(config.get(key), dict) for key in ("model", "trainer"))
     return migrate(config) if valid else {}
+
+
+def _read_count(value: object) -> int | None:
+    """Read a number of steps or epochs; None if it is none, for other programs keep something else in its place."""
+    return value if isinstance(value, int) and value >= 0 else None
 
 
 def _compare(model: LightningModule, weights: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ because ``trainer.log_dir`` is the one of rank 0 everywhere.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,8 +113,15 @@ def lock(run: Path) -> Iterator[None]:
 
 def find_run_of(checkpoint: Path) -> Path | None:
     """Find the run folder that a checkpoint lies in, if any and if results can be written there."""
-    folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+    folder = _named(checkpoint.parent)
+    folder = folder.parent if folder.name == "checkpoints" else folder
     return folder if (folder / CONFIG).exists() and os.access(folder, os.W_OK) else None
+
+
+def find_experiment(run: Path) -> Path:
+    """Find the folder to compare a run with others in: the experiment's, or the run's own if it was moved out of it."""
+    run = _named(run)
+    return run.parent if re.match(r"(version|job)_\d", run.name) else run
 
 
 def list_checkpoints(run: Path) -> list[Path]:
@@ -144,7 +152,14 @@ def _claim(folder: Path, create: bool) -> bool:
         folder.mkdir(parents=True)
     except FileExistsError:
         return False
+    except FileNotFoundError as error:  # of what is no real file system, such as /proc
+        raise UsageError(f"trainer.default_root_dir: '{folder}' cannot be made: {error.strerror}") from error
     return True
+
+
+def _named(folder: Path) -> Path:
+    """Give a folder's own name, where it is only told as where we are or what is above."""
+    return folder if folder.name.strip(".") else folder.resolve()
 
 
 def _same_config(path: Path, config: str) -> bool:

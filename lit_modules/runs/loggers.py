@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from torch.utils.tensorboard.summary import hparams
 
 from lit_modules.output.whole_file import name_in_errors, whole_file
 
@@ -35,6 +36,25 @@ class EventFile(TensorBoardLogger):
         """Wait until all is written."""
         with self._named():
             super().save()
+
+    @rank_zero_only
+    def begin_session(self, hyper_parameters: Mapping[str, bool | float | str]) -> None:
+        """Write what the tab HPARAMS of TensorBoard shows of a run, beside all metrics in its folder and those below.
+
+        Not which metrics there are: TensorBoard would take the list of one run for all.
+        """
+        _, start, _ = hparams(dict(hyper_parameters), {})  # type: ignore[no-untyped-call]
+        self._add(start)
+
+    @rank_zero_only
+    def end_session(self) -> None:
+        """Write that the run has come to its end."""
+        _, _, end = hparams({}, {})  # type: ignore[no-untyped-call]
+        self._add(end)
+
+    def _add(self, summary: Any) -> None:
+        with self._named():
+            self.experiment.file_writer.add_summary(summary)
 
     @contextmanager
     def _named(self) -> Iterator[None]:

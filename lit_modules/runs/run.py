@@ -1,9 +1,10 @@
 """A run: what it starts from, its folder, and the trainer that it needs."""
 
+import shlex
 import shutil
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -20,25 +21,31 @@ from lightning.pytorch.callbacks import (
     ProgressBar,
     WeightAveraging,
 )
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
 from lit_modules.callbacks import FailedInputs, WarmStart
 from lit_modules.errors import PredictionError, UsageError
-from lit_modules.lightning_private import cluster_environment
+from lit_modules.lightning_private import cluster_environment, count_from
 from lit_modules.runs import folders
 from lit_modules.runs.checkpoint_file import WholeCheckpoints
 from lit_modules.runs.checkpoints import Checkpoint, find_checkpoint
+from lit_modules.runs.hyper_parameters import HyperParameters, select_hyper_parameters
 from lit_modules.runs.interruption import Interruption
-from lit_modules.runs.loggers import make_loggers
+from lit_modules.runs.loggers import EventFile, make_loggers
 from lit_modules.runs.progress import ProgressLines
 from lit_modules.runs.random_state import RandomState
 from lit_modules.runs.run_checkpoint import RunCheckpoint
 from lit_modules.runs.save_config import SaveConfig
-from lit_modules.runs.trainer import RunTrainer
+from lit_modules.runs.trainer import RunTrainer, check_settings
+from lit_modules.runs.yaml_text import load_yaml
 
 ROOT = "runs"
 NAME_ONE = "name one: --ckpt_path best, last, a file or a run folder (or opt out: --allow_untrained=true)"
-_ONLY_FIT = (standard.Checkpoint, EarlyStopping, LearningRateMonitor, WarmStart, WeightAveraging)
+_ONLY_FIT = (
+    *(standard.Checkpoint, standard.BatchSizeFinder, standard.LearningRateFinder),
+    *(EarlyStopping, LearningRateMonitor, WarmStart, WeightAveraging),
+)
 
 
 class Run:
@@ -52,6 +59,7 @@ class Run:
 
     Attributes:
         folder: Where its results are; known when the trainer is built.
+        experiment: Where runs to compare it with are; likewise.
     """
 
     def __init__(self, subcommand: str, root: Path, start: Checkpoint | None, writes: bool) -> None:
@@ -60,6 +68,7 @@ class Run:
         self.start = start
         self.writes = writes
         self.folder = None if start is None else folders.find_run_of(start.path)
+        self.experiment = root
         self._resuming: list[Callback] = []
 
     @property
@@ -125,10 +134,16 @@ class Run:
 
         Returns:
             The trainer.
+
+        Raises:
+            UsageError: If a number among the settings is out of its range.
         """
+        of_its_own = self.fits or self.folder is None
+        check_settings(settings)
         if self.folder is None:
             self.folder = folders.claim_run(self.root, create=self.writes)
-        elif not self.fits:
+        self.experiment = folders.find_experiment(self.folder)
+        if not of_its_own:
             self.folder = folders.claim_results_folder(self.folder, self.subcommand, create=self.writes)
         settings["default_root_dir"] = str(self.folder)
         settings["plugins"] = _add_whole_checkpoints(settings["plugins"])
@@ -140,13 +155,24 @@ class Run:
         callbacks = self._given_callbacks(settings)
         if not settings["barebones"]:
             callbacks += self._own_callbacks(callbacks, settings, checkpoint, lr_monitor, save_config)
+            if save_config is not None and of_its_own:  # TensorBoard takes a folder within a run for a part of it
+                callbacks.append(HyperParameters(select_hyper_parameters(load_yaml(save_config.text))))
             _settle(callbacks, self.folder)
         try:
-            return RunTrainer(**{**settings, "callbacks": callbacks})
+            trainer = RunTrainer(**{**settings, "callbacks": callbacks})
         except Exception:
             with suppress(OSError):
                 self.folder.rmdir()  # which was made for nothing, if it is empty
             raise
+        if self.start is not None and not self.fits:
+            self._stand_at_weights(trainer, self.start)
+        return trainer
+
+    def _stand_at_weights(self, trainer: RunTrainer, start: Checkpoint) -> None:
+        """Let an evaluation be logged at the step of the weights that it evaluates."""
+        if start.step is None and self.subcommand != "predict":
+            rank_zero_info(f"{start.path} does not say after which step its weights are: results are logged at step 0")
+        count_from(trainer, start.step or 0, start.epoch or 0)
 
     def _given_callbacks(self, settings: Mapping[str, Any]) -> list[Callback]:
         """Give those that the user set, without those that have nothing to do, and what resuming needs."""
@@ -204,12 +230,19 @@ class Run:
         """Keep a second training out of its folder."""
         return folders.lock(self.folder) if self.fits and self.writes and self.folder else nullcontext()
 
-    def tell_results(self) -> None:
-        """Say where its results are and how to look at them."""
+    def tell_results(self, loggers: Sequence[Logger]) -> None:
+        """Say where its results are and how to look at them.
+
+        Args:
+            loggers: Those of the trainer.
+        """
         if self.writes:
-            look = (
-                f"; to look at them: {_find_tensorboard()} --logdir {self.root}" if self.subcommand != "predict" else ""
-            )
+            events = next((logger for logger in loggers if isinstance(logger, TensorBoardLogger)), None)
+            look = ""
+            if events is not None and self.subcommand != "predict":
+                folder = self.experiment if isinstance(events, EventFile) else events.root_dir
+                command = shlex.join([_find_tensorboard(), "--logdir", str(folder)])
+                look = f"; to look at them: {command}"
             rank_zero_info(f"Results are in {self.folder}{look}")
 
     def check_predictions(self, trainer: Trainer) -> None:

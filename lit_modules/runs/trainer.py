@@ -1,6 +1,8 @@
 """Lightning's trainer, with one folder for everything that comes out of a run, and one more thing to do."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.utilities import rank_zero_info
@@ -11,6 +13,30 @@ from lit_modules.errors import UsageError
 from lit_modules.export import OPSET, SUFFIXES, Format, check_packages, export_network
 from lit_modules.lightning_private import OpenTrainer, begin_next_epoch, is_resumed_between_epochs
 from lit_modules.runs.checkpoints import read_checkpoint
+
+_SMALLEST = {
+    **dict.fromkeys(("accumulate_grad_batches", "check_val_every_n_epoch"), 1),
+    **dict.fromkeys(("gradient_clip_val", "log_every_n_steps", "min_epochs", "min_steps"), 0),
+    "num_sanity_val_steps": -1,
+}
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse numbers that Lightning (2.6) takes, and then divides by or leaves out of account.
+
+    Args:
+        settings: Arguments of the trainer.
+
+    Raises:
+        UsageError: If one is out of its range.
+    """
+    for name, smallest in _SMALLEST.items():
+        value = settings.get(name)
+        if value is not None and not value >= smallest:
+            raise UsageError(f"trainer.{name} must be at least {smallest}, got {value}")
+    interval = settings.get("val_check_interval")
+    if isinstance(interval, int | float) and not interval > 0:
+        raise UsageError(f"trainer.val_check_interval must be above 0, got {interval}")
 
 
 class RunTrainer(OpenTrainer):

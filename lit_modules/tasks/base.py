@@ -11,11 +11,12 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, Reduce
 from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRScheduler
 from torch import Tensor, nn
 
+from acda.ops.layout import lay_out_weights
 from lit_modules.callbacks.coefficient_maps import CoefficientMaps
 from lit_modules.callbacks.cost_summary import CostSummary
 from lit_modules.callbacks.failed_inputs import FailedInputs
 from lit_modules.callbacks.picture_logger import PictureLogger
-from lit_modules.errors import TrainingError
+from lit_modules.errors import TrainingError, UsageError
 from lit_modules.lightning_private import is_configured
 from lit_modules.metrics.sample_mean import SampleMean
 from lit_modules.random_state import capture_torch_state
@@ -47,7 +48,8 @@ class Task(LightningModule, ABC):
     that :meth:`step` gave; of a subclass of it, which has more to tell, they get the whole. ``pictures`` gets the same.
 
     Training ends with a :class:`lit_modules.errors.TrainingError` at the first loss that is not finite, and no
-    checkpoint gets weights that are not. Compiling, by ``torch.compile``, leaves the network's state dict as it is.
+    checkpoint gets weights that are not. The network's weights lie channels last in memory, so that all between its
+    convolutions does and nothing is copied there. Compiling, by ``torch.compile``, leaves its state dict as it is.
 
     Args:
         network: What is trained.
@@ -74,6 +76,7 @@ class Task(LightningModule, ABC):
         if is_configured():
             self.save_hyperparameters()
         self.network = network
+        lay_out_weights(network)
         self.make_optimizer = optimizer
         self.make_lr_scheduler = lr_scheduler
         self.lr_scheduler_interval = lr_scheduler_interval
@@ -130,7 +133,7 @@ class Task(LightningModule, ABC):
             TrainingError: If it is not, in any process.
         """
         drawn = capture_torch_state(self.device)
-        loss = self.step(batch, "train").loss
+        loss = self._step(batch, "train").loss
         if not self.trainer.strategy.reduce_boolean_decision(bool(loss.isfinite())):
             loss = loss.detach()  # lets go of what backward would need
             raise TrainingError(
@@ -157,15 +160,25 @@ class Task(LightningModule, ABC):
         """Test on a batch; gives the prediction to callbacks, or more, see the class."""
         return self._evaluate(batch, "test")
 
-    def _evaluate(self, batch: Any, stage: Literal["val", "test"]) -> Tensor | StepOutput:
+    def _step(self, batch: Any, stage: Stage) -> StepOutput:
         output = self.step(batch, stage)
+        if output.loss.dim():
+            raise UsageError(f"loss must give one number, got {list(output.loss.shape)}: set its reduction to mean")
+        return output
+
+    def _evaluate(self, batch: Any, stage: Literal["val", "test"]) -> Tensor | StepOutput:
+        output = self._step(batch, stage)
         loss: SampleMean = getattr(self, f"{stage}_loss")
         loss.update(output.loss, len(batch.id))
         self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True)
         return output.prediction if type(output) is StepOutput else output
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Make the optimizer and, if there is one, the schedule."""
+        """Make the optimizer and, if there is one, the schedule; ``ReduceLROnPlateau`` of PyTorch follows ``val/loss``.
+
+        Raises:
+            UsageError: If that one is to wait for a metric to rise.
+        """
         optimizer = self.make_optimizer(self.parameters() if self.decay_norms_and_biases else self._group_parameters())
         if self.make_lr_scheduler is None:
             return optimizer
@@ -173,6 +186,13 @@ class Task(LightningModule, ABC):
         config: LRSchedulerConfigType = {"scheduler": scheduler, "interval": self.lr_scheduler_interval}
         if isinstance(scheduler, ReduceLROnPlateau):
             config["monitor"] = scheduler.monitor
+        elif isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            if scheduler.mode != "min":
+                raise UsageError(
+                    f"lr_scheduler ReduceLROnPlateau must have mode min, got {scheduler.mode}: it follows val/loss. "
+                    "For another metric take lightning.pytorch.cli.ReduceLROnPlateau, which has the argument monitor"
+                )
+            config["monitor"] = "val/loss"
         return {"optimizer": optimizer, "lr_scheduler": config}
 
     def _group_parameters(self) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from datamodules.batches import ImageBatch, LabelledBatch
 from lit_modules.callbacks import ClassificationReport, ClassPredictions
 from lit_modules.errors import UsageError
 from lit_modules.metrics import ErrorRate
-from lit_modules.output import draw_image, join_row
+from lit_modules.output import arrange_panels, draw_image
 from lit_modules.tasks.base import Stage, StepOutput, Task
 
 
@@ -111,7 +111,7 @@ class ClassificationTask(Task):
         guesses = prediction.argmax(dim=1)
         for i in (guesses != batch.label).nonzero()[:, 0].tolist():
             title = f"{names[batch.label[i]]} taken for {names[guesses[i]]}"
-            yield f"{batch.id[i]}", join_row([(title, draw_image(batch.image[i]))])
+            yield f"{batch.id[i]}", arrange_panels([(title, draw_image(batch.image[i]))])
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         """Give probabilities ``[N, num_classes]``."""

@@ -14,7 +14,7 @@ from acda.models.contracts import output_stride
 from datamodules.batches import CrowdBatch, PhotographBatch
 from lit_modules.callbacks import CountReport, CrowdPredictions
 from lit_modules.metrics import CountMAE, CountNAE, CountRMSE, count_heads
-from lit_modules.output import draw_dots, draw_heat, draw_photograph, join_row, spread_cells
+from lit_modules.output import arrange_panels, draw_dots, draw_heat, draw_photograph, spread_cells
 from lit_modules.tasks.base import Stage, StepOutput, Task
 from lit_modules.tasks.whole_images import WholeImageNetwork
 
@@ -122,10 +122,11 @@ class CountingTask(Task):
                 spread_cells(density[i, 0], cell_size, (height, width), shown) for density in (annotated, prediction)
             ]
             top = max(float(values.max()) for values in maps)
-            heads = draw_dots(shown, (batch.points[i].cpu() + 0.5) * shown.shape[1] / height - 0.5)
+            points = (batch.points[i].cpu() + 0.5) * shown.shape[1] / height - 0.5
+            heads = draw_dots(shown, points, radius=max(1, shown.shape[1] // 150))
             titles = (f"annotated {int(batch.num_heads[i])}", f"predicted {predicted[i]:.1f}")
             panels = [(title, draw_heat(values, 0, top)) for title, values in zip(titles, maps, strict=True)]
-            yield name, join_row([("photograph", heads), *panels])
+            yield name, arrange_panels([("photograph", heads), *panels])
 
     def predict_step(self, batch: PhotographBatch, batch_idx: int) -> Tensor:
         """Give the density in heads per cell, ``[N, 1, h, w]``."""

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from datamodules.batches import PatternBatch
 from lit_modules.callbacks import MapPredictions
-from lit_modules.output import draw_heat, draw_image, join_row
+from lit_modules.output import arrange_panels, draw_heat, draw_image
 from lit_modules.tasks.base import Stage, StepOutput, Task
 
 
@@ -79,7 +79,7 @@ class PatternTask(Task):
                     ("target", draw_heat(target)),
                     ("prediction", draw_heat(map_, 0, 1)),
                 ]
-                yield f"{name}{suffix}", join_row(panels, min_height=300)
+                yield f"{name}{suffix}", arrange_panels(panels)
 
     def predict_step(self, batch: PatternBatch, batch_idx: int) -> Tensor:
         """Give detection maps ``[N, 1, H, W]``."""

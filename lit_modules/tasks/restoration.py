@@ -17,7 +17,7 @@ from datamodules.batches import DegradedBatch, RestorationBatch
 from lit_modules.callbacks import RestorationReport, RestoredImages
 from lit_modules.losses import PyramidLoss
 from lit_modules.metrics import ProtocolName, Score, SsimForm, named_protocol, rgb_to_y
-from lit_modules.output import cut_middle, draw_heat, draw_image, join_row
+from lit_modules.output import arrange_panels, cut_middle, draw_heat, draw_image
 from lit_modules.tasks.base import Stage, StepOutput, Task
 from lit_modules.tasks.whole_images import WholeImageNetwork
 
@@ -215,7 +215,7 @@ class RestorationTask(Task):
                 (f"output {became:.2f} dB", draw_image(restored, 0, 1)),
                 ("target", draw_image(target, 0, 1)),
             ]
-            yield name, join_row([*panels, *self.draw_maps(image, restored, target)])
+            yield name, arrange_panels([*panels, *self.draw_maps(image, restored, target)])
 
     def draw_maps(self, image: Tensor, restored: Tensor, target: Tensor) -> list[tuple[str, Tensor]]:
         """Draw what a picture of an image shows beside it: where it differs from its target, and by how much.

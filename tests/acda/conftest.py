@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,8 @@ def seeded_on_one_thread() -> Iterator[None]:
     torch.manual_seed(0)
     yield
     torch.set_num_threads(threads)
+    if "torch._dynamo" in sys.modules:  # code that all layers share is compiled anew a limited number of times
+        torch._dynamo.reset()
 
 
 @pytest.fixture(params=["reference", "cpu", "cpu-in-blocks"])

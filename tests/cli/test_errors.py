@@ -58,6 +58,10 @@ def test_the_file_with_the_mistake_is_named(refuse: Refuse, old: str, new: str, 
     ("--model=ToyData", ("model", "LightningModule")),
     ("--config=missing.yaml", ("missing.yaml",)),
     ("stray", ("stray",)),
+    ("--print_shtab=bash", ("print_shtab: no such key",)),
+    ("--seed_everything=-1", ("seed_everything", ">=0")),
+    ("--seed_everything=4294967296", ("seed_everything", "<4294967296")),
+    ("--log_level=loud", ("log_level", "warning", "loud")),
     ("--trainer=[1]", ("trainer", "[1]")),
 ])  # fmt: skip
 def test_a_wrong_value_is_named_with_what_is_expected(refuse: Refuse, argument: str, words: tuple[str, ...]) -> None:
@@ -91,7 +95,7 @@ def test_a_stored_configuration_that_no_longer_fits_says_where_it_is_from(traine
 
 def test_a_value_that_a_constructor_refuses(refuse: Refuse) -> None:
     lines = refuse("fit", "--config", "toy.yaml", "--model.net.layer.bases=0")
-    assert lines[0] == "error: Layer: bases must be positive, got 0"
+    assert lines == ["error: model.init_args.net.init_args.layer (Layer): bases must be positive, got 0"]
     lines = refuse("fit", "--config", "toy.yaml", "--trainer.accelerator=cuda", "--trainer.devices=1000")
     assert "cuda" in lines[0].lower() or "gpu" in lines[0].lower()
     assert not list(Path("runs/toy").iterdir())

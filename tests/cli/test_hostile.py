@@ -273,7 +273,7 @@ def test_the_command_line_starts_no_programs(refuse: Refuse, value: str) -> None
 
 ODD_NAMES = (
     *("a..png", "a\\..\\b.png", "~.png", "-rf.png", "%2e%2e%2fb.png", "a\nb.png", "a\rb.png", " b.png", "C:.png"),
-    *("..folder/c.png", "folder../d.png", "=cmd|' !A0.png", 'a,b";c.png', "\u202egnp.png"),
+    *("fol..der/c.png", "folder../d.png", "=cmd|' !A0.png", 'a,b";c.png', "\u202egnp.png"),
     os.fsdecode(b"\xff\xfe.png"),
 )
 
@@ -282,7 +282,12 @@ ODD_NAMES = (
 def odd_images(tmp_path: Path) -> Path:
     """Images of such names, hidden ones, and links to an image, to nothing and to a folder that lie elsewhere."""
     folder, outside = tmp_path / "images", tmp_path / "outside"
-    for path in (*(folder / name for name in ODD_NAMES), folder / "..png", outside / "a.png"):
+    for path in (
+        *(folder / name for name in ODD_NAMES),
+        folder / "..png",
+        folder / "..folder/c.png",
+        outside / "a.png",
+    ):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
             Image.new("L", (8, 8), 99).save(file, "png")
@@ -300,25 +305,39 @@ def predict(experiment: str, *args: object) -> tuple[object, ...]:
 RESTORE = predict("realsr/conv2d", "--model.network.width=1", "--model.network.depth=1")
 
 
-def test_restored_images_stay_in_their_folder(odd_images: Path, tmp_path: Path) -> None:
+FOUND = (*ODD_NAMES, "link.png", "folder.png/a.png")
+
+
+def test_restored_images_stay_in_their_folder(odd_images: Path, tmp_path: Path, refuse: Refuse) -> None:
     before = set(tmp_path.rglob("*"))
-    run(*RESTORE)
-    written = {path for path in set(tmp_path.rglob("*")) - before if path.suffix == ".png"}
+    refuse(*RESTORE, code=1)
+    written = {path for path in set(tmp_path.rglob("*")) - before if path.suffix == ".png" and path.is_file()}
     folder = tmp_path / "results" / "version_0" / "predictions"
-    assert written == {folder / name for name in (*ODD_NAMES, "link.png")}
+    assert written == {folder / name for name in FOUND}
 
 
-def test_names_stay_what_they_are_in_tables(odd_images: Path) -> None:
-    run(*predict("digits/lenet"))
-    table = Path("results", "version_0", "predictions.csv")
-    with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        assert {row["id"] for row in csv.DictReader(file)} == {*ODD_NAMES, "link.png"}
+def ids_in(table: str) -> set[str]:
+    path = Path("results", "version_0", table)
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return {row["id"] for row in csv.DictReader(file)}
 
 
-def test_a_name_that_is_too_long_with_what_is_added(refuse: Refuse) -> None:
-    name = "x" * 251 + ".png"
+def test_names_stay_what_they_are_in_tables(odd_images: Path, refuse: Refuse) -> None:
+    (line,) = refuse(*predict("digits/lenet"), code=1)
+    assert line == f"error: the prediction lacks 1 inputs, see {Path('results', 'version_0', 'failed.csv')}"
+    assert ids_in("predictions.csv") == set(FOUND)
+    assert ids_in("failed.csv") == {"nothing.png"}
+
+
+@pytest.mark.parametrize("length", [251, 255])
+def test_a_name_that_is_too_long_with_what_is_added(length: int) -> None:
+    name = "x" * (length - 4) + ".bmp"
     Path("images").mkdir()
-    Image.new("L", (8, 8)).save(Path("images", name))
-    (line, *_) = refuse(*RESTORE, code=1)
-    assert name in line
-    assert "too long" in line
+    for each in ("a.png", name, "z.png"):
+        Image.new("L", (8, 8)).save(Path("images", each))
+    run(*RESTORE)
+    written = {path.name for path in Path("results", "version_0", "predictions").iterdir()}
+    assert len(written) == 3
+    assert written >= {"a.png", "z.png"}
+    assert (f"{name}.png" in written) == (length == 251)
+    assert Path("results", "version_0", "renamed.csv").exists() == (length == 255)

@@ -17,6 +17,7 @@ MODULES = [
 DECIDED = {
     "CleanPhotosDataModule": {"folder", "made_of", "own_folders", "data_dir", "validate_on"},
     "ImageNetDataModule": {"batch_size"},
+    "LabelledImagesDataModule": {"total_batch_size"},
     "PairedFoldersDataModule": {"folder", "made_of", "own_folders", "data_dir", "validate_on"},
     "PatternsDataModule": {"batch_size", "num_workers", "predict_dir"},
     "StreamingImageNetDataModule": {"batch_size"},
@@ -49,7 +50,7 @@ def test_arguments_are_taken_by_name(module: type[ImageDataModule]) -> None:
     if module is ImageDataModule:  # users' own classes call it so
         assert positional == ["batch_size", "num_workers", "predict_dir"]
     else:
-        assert positional in ([], ["data_dir"], ["data_dir", "part"], ["task", "data_dir"], ["url"])
+        assert positional in ([], ["images_dir"], ["data_dir"], ["data_dir", "part"], ["task", "data_dir"], ["url"])
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -24,6 +24,7 @@ MODULES: dict[str, dict[str, Any]] = {
     "CIFAR100DataModule": {},
     "ImageNetDataModule": {"total_batch_size": 4, "resize_size": 20, "crop_size": 16},
     "StreamingImageNetDataModule": {"total_batch_size": 4, "resize_size": 20, "crop_size": 16},
+    "LabelledImagesDataModule": {"batch_size": 4, "resize_size": 20, "crop_size": 16},
     "ShanghaiTechDataModule": {},
     "UCFQNRFDataModule": {"resize": "fit_1024"},
     "SyntheticCrowdDataModule": {},

@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -29,11 +31,15 @@ from lit_modules.lightning_private import (
     begin_next_epoch,
     begin_with_validation,
     cluster_environment,
+    count_from,
     guard_prediction,
     is_configured,
     is_resumed_between_epochs,
+    only_search,
+    take_for_todays,
     validation_has_begun,
 )
+from lit_modules.runs.checkpoint_file import WholeCheckpoints
 
 ROOT = Path(__file__).parents[2]
 STEPS = 2
@@ -56,7 +62,7 @@ def test_a_failure_says_where_to_look() -> None:
 
 def test_every_use_says_where_to_look() -> None:
     uses = [use for use in vars(lightning_private).values() if inspect.getmodule(use) is lightning_private]
-    assert len(uses) == 10
+    assert len(uses) == 13
     assert all("Look at:" in inspect.getsource(use) for use in uses)
 
 
@@ -148,6 +154,59 @@ def test_a_stage_begins_when_all_is_restored_and_nothing_done(tmp_path: Path) ->
             assert resumed.stood[:2] == (steps, [])
         with relying_on(is_resumed_between_epochs):
             assert resumed.stood[2] == (steps == 2 * STEPS)
+
+
+class Rows(CSVLogger):
+    """Notes what is logged at which step."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.rows: list[tuple[int | None, dict[str, float]]] = []
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.rows.append((step, dict(metrics)))
+
+
+def test_evaluations_are_logged_at_the_step_of_the_weights(tmp_path: Path) -> None:
+    """Within a training, and where the trainer is told which step that is; a step that a task logs itself wins."""
+    logger = Rows(tmp_path)
+    with relying_on(OpenTrainer.log_evaluation):
+        trainer(tmp_path, OpenTrainer, max_epochs=2, logger=logger).fit(Tiny())
+        assert [(step, row["epoch"]) for step, row in logger.rows if "score" in row] == [(STEPS, 0), (2 * STEPS, 1)]
+    logger.rows.clear()
+    evaluator = trainer(tmp_path, OpenTrainer, logger=logger)
+    with relying_on(count_from):
+        count_from(evaluator, step=7, epoch=3)
+        evaluator.validate(Tiny(), verbose=False)
+        assert (evaluator.global_step, evaluator.current_epoch) == (7, 3)
+        assert [(step, row["epoch"]) for step, row in logger.rows] == [(7, 3)]
+    logger.rows.clear()
+    evaluator.validate(NamesStep(), verbose=False)
+    assert [step for step, _ in logger.rows] == [5]
+    evaluator.validate(Silent(), verbose=False)
+    assert len(logger.rows) == 1
+
+
+class NamesStep(Tiny):
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        self.log("step", 5.0)
+
+
+class Silent(Tiny):
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        pass
+
+
+def test_weights_that_do_not_say_who_saved_them_are_read(tmp_path: Path) -> None:
+    path = checkpoint_after(STEPS, tmp_path)
+    content = torch.load(path, weights_only=True)
+    with relying_on(take_for_todays):
+        assert take_for_todays(content) == content  # what it says stays
+        assert take_for_todays({"state_dict": {}}).keys() <= content.keys()
+        torch.save({"state_dict": content["state_dict"]}, path)
+        model = Tiny()
+        trainer(tmp_path, plugins=[WholeCheckpoints()]).validate(model, ckpt_path=path, weights_only=True)
+        assert torch.equal(model.layer.weight, content["state_dict"]["layer.weight"])
 
 
 def test_a_training_by_steps_begins_the_next_epoch(tmp_path: Path) -> None:
@@ -281,6 +340,38 @@ class Steps(OpenCLI):
 def test_the_command_line_goes_through_its_steps() -> None:
     with relying_on(OpenCLI):
         assert Steps("fit", "--model.width=2").steps == ["parser", "width 2", "classes", "before fit", "steps 1"]
+
+
+def test_the_command_line_begins_anew() -> None:
+    with relying_on(OpenCLI.begin_anew):
+        cli = Steps("fit", "--model.width=2", "--seed_everything=3")
+        drawn = torch.rand(1)
+        cli.config.fit.model.width = 4
+        cli.begin_anew()
+        cli.instantiate_classes()
+        assert cli.config_dump["model"]["width"] == 4
+        torch.manual_seed(3)
+        assert cli.model.layer.weight[0, 0] == nn.Linear(1, 4).weight[0, 0] != drawn
+
+
+class Batches(LightningDataModule):
+    batch_size = 1
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(torch.ones(STEPS, 1), batch_size=self.batch_size)  # type: ignore[arg-type]
+
+    val_dataloader = train_dataloader
+
+
+@pytest.mark.parametrize("finder", [LearningRateFinder(num_training_steps=20), BatchSizeFinder(init_val=1)])
+def test_a_finder_only_searches(tmp_path: Path, finder: Any) -> None:
+    with relying_on(only_search):
+        only_search(finder)
+        searching = trainer(tmp_path, callbacks=[finder], max_epochs=-1)
+        searching.fit(Tiny(), datamodule=Batches())
+        assert searching.global_step == 0
+        found = finder.optimal_batch_size if isinstance(finder, BatchSizeFinder) else finder.optimal_lr.suggestion()
+        assert found == STEPS if isinstance(finder, BatchSizeFinder) else 0 < found < 1
 
 
 def test_the_command_line_takes_nothing_from_a_checkpoint(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def address(loop: Callable[[Any], None]) -> int:
     except RuntimeError as error:
         if "cannot cache" not in str(error):
             raise
-        _log.info("compiled loops are not kept on disk: %s", error)
+        _log.info("compiled loops are not kept on disk: %s", str(error).rpartition(": ")[2])
         compiled = cfunc(_SIGNATURE)(loop)
     _compiled.append(compiled)
     place: int = compiled.address

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from datamodules import DataError, ImageNetDataModule, StreamingImageNetDataModule
-from datamodules.classification.imagenet_chunks import convert, main
+from datamodules.classification.imagenet_chunks import _read_stored, convert, main
 from datamodules.samples import collate
 
 SMALL = {"total_batch_size": 8, "resize_size": 36, "crop_size": 32}
@@ -110,3 +110,11 @@ def test_the_command_tells_what_is_wrong(
 def test_arguments_out_of_range_are_named() -> None:
     with pytest.raises(ValueError, match=r"^shuffle_seed must be at least 0, got -1$"):
         StreamingImageNetDataModule(shuffle_seed=-1)
+
+
+def test_ids_that_are_not_utf8_can_be_stored(tmp_path: Path) -> None:
+    path = "train/latin1-\udce9;\n.jpg"
+    (tmp_path / "train").mkdir()
+    (tmp_path / path).write_bytes(b"content")
+    stored = _read_stored(str(tmp_path), (path, 3))
+    assert stored == {"image": b"content", "label": 3, "id": r"train/latin1-\xe9;" + "\n.jpg"}

@@ -70,6 +70,9 @@ def test_maps_are_the_same_with_and_without_the_callback(trainer: Trainer) -> No
 
 def test_coefficient_picture_shows_each_image_and_scale() -> None:
     maps = {3: torch.rand(2, 5, 5), 7: torch.rand(2, 5, 5)}
-    picture = draw_coefficients(torch.rand(2, 3, 20, 20), maps)
-    one = draw_coefficients(torch.rand(1, 3, 20, 20), {scale: m[:1] for scale, m in maps.items()})
-    assert picture.shape[1] == 2 * one.shape[1] + 4
+    images = torch.rand(2, 3, 20, 20)
+    picture = draw_coefficients(images, maps)
+    one = draw_coefficients(images[:1], {scale: m[:1] for scale, m in maps.items()})
+    assert picture.shape[2] == one.shape[2]
+    assert 2 * one.shape[1] < picture.shape[1] < 2 * one.shape[1] + 20
+    assert torch.equal(picture[:, : one.shape[1]], one)

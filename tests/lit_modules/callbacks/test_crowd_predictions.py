@@ -3,12 +3,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from lightning.pytorch import Trainer
 from PIL import Image
+from torch import Tensor, nn
 
+from datamodules import ShanghaiTechDataModule
+from datamodules.batches import IMAGENET_MEAN, IMAGENET_STD
 from lit_modules import CountingTask
 from lit_modules.callbacks import CrowdPredictions
-from tests.support.crowds import Crowds, Seen, crowd, density_of, rows_of
+from tests.support.crowd_files import turn_photograph, write_image_info, write_shanghaitech
+from tests.support.crowds import SCALE, Crowds, Seen, crowd, density_of, rows_of
 
 HEADS = [(12.0, 14.0), (50.0, 20.0), (30.0, 41.0)]
 
@@ -42,21 +47,97 @@ def test_predict_writes_counts_pictures_and_heads(trainer: Trainer, tmp_path: Pa
 
 def test_picture_is_warm_where_the_heads_are(trainer: Trainer, tmp_path: Path) -> None:
     trainer.predict(
-        CountingTask(Seen()), Crowds([crowd([(100.0, 110.0)], 200, 220, "1.jpg")]), return_predictions=False
+        CountingTask(Seen()), Crowds([crowd([(100.0, 110.0)], 400, 440, "1.jpg")]), return_predictions=False
     )
     with Image.open(tmp_path / "run" / "predictions" / "1.jpg.png") as image:
-        pixels = np.asarray(image)[14:].astype(int)
-    assert pixels.shape == (200, 220, 3)
+        pixels = np.asarray(image)[-400:].astype(int)  # below the title
+    assert pixels.shape == (400, 440, 3)
     row, column = np.unravel_index(pixels[..., 1].argmax(), pixels.shape[:2])
     assert np.hypot(row - 110, column - 100) < 4
     assert np.ptp(pixels[:, :50], axis=(0, 1)).max() <= 2  # far from it the photograph, one grey
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6])
+@pytest.mark.parametrize("exif", ["stored", "shown"])
+def test_heads_of_turned_photographs_are_in_the_image_that_is_named(
+    trainer: Trainer, tmp_path: Path, exif: str, orientation: int
+) -> None:
+    """Of photographs shown in 60 × 72 pixels, three times as large in their files."""
+    batches = [crowd(HEADS, 60, 72, "1.jpg"), crowd([], 60, 72, "2.jpg")]
+    given = Crowds(batches, original_size=(180, 216), exif=exif, orientation=orientation)
+    trainer.predict(CountingTask(Seen()), given, return_predictions=False)
+    folder = tmp_path / "run" / "predictions"
+    written = json.loads((folder / "1.jpg.heads.json").read_text())
+    shown = [(3 * x + 1, 3 * y + 1) for x, y in HEADS]
+    stored = {1: shown, 3: [(215 - x, 179 - y) for x, y in shown], 5: [(y, x) for x, y in shown]}
+    stored[6] = [(y, 215 - x) for x, y in shown]  # what is shown at the right is stored at the top
+    expected = stored[orientation] if exif == "stored" else shown
+    sideways = exif == "stored" and orientation > 4
+    assert (written["exif"], written["height"], written["width"]) == (exif, *((216, 180) if sideways else (180, 216)))
+    assert len(written["heads"]) == len(expected)
+    for x, y in expected:
+        assert min(np.hypot(x - head["x"], y - head["y"]) for head in written["heads"]) < 4
+    rows = [(float(row["x"]), float(row["y"])) for row in rows_of(folder / "1.jpg.heads.csv")]
+    assert rows == [(head["x"], head["y"]) for head in written["heads"]]
+    nothing = json.loads((folder / "2.jpg.heads.json").read_text())
+    assert (nothing["exif"], nothing["heads"]) == (exif, [])
+
+
+class Bright(nn.Module):
+    """Takes brightness for density."""
+
+    output_stride = total_stride = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(()))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.factor * (image[:, :1] * IMAGENET_STD[0] + IMAGENET_MEAN[0]).clip(0) * 0.01 * SCALE
+
+
+@pytest.mark.parametrize("exif", ["stored", "shown"])
+def test_heads_found_serve_as_annotations(trainer: Trainer, tmp_path: Path, exif: str) -> None:
+    """Photographs whose brightness is their density, turned in several ways: predicted, then read with what was found.
+
+    Positions are found where they were drawn, and the density maps made of them are the photographs.
+    """
+    data_dir = tmp_path / "data"
+    write_shanghaitech(data_dir, train=8, test=8)
+    images = data_dir / "part_A" / "test_data" / "images"
+    for number, orientation in enumerate((1, 2, 3, 4, 5, 6, 7, 8), 1):
+        heads = [(15.0 + 6 * number, 20.0), (20.0, 44.0), (60.0, 40.0), (75.0, 15.0)]
+        pixels = (density_of(heads, 64, 96) / 0.01 * 255).clip(0, 255).round().astype(np.uint8)
+        (images / f"IMG_{number}.jpg").unlink()
+        Image.fromarray(pixels).save(images / f"IMG_{number}.png")
+        turn_photograph(images / f"IMG_{number}.png", orientation)
+    arguments = {"data_dir": str(data_dir), "num_workers": 0, "exif": exif}
+    trainer.predict(
+        CountingTask(Bright()), ShanghaiTechDataModule(**arguments, predict_dir=str(images)), return_predictions=False
+    )
+    for path in (tmp_path / "run" / "predictions").glob("*.json"):
+        found = json.loads(path.read_text())
+        points = np.array([(head["x"], head["y"]) for head in found["heads"]])
+        assert points.shape == (4, 2)
+        annotation = images.parent / "ground-truth" / f"GT_{path.name.partition('.')[0]}.mat"
+        write_image_info(annotation, points)
+    samples = ShanghaiTechDataModule(**arguments).test_samples()
+    assert len(samples) == 8
+    for batch in samples:
+        assert batch.num_heads.tolist() == [4]
+        seen = (batch.image[0, 0] * IMAGENET_STD[0] + IMAGENET_MEAN[0]) * 0.01
+        assert (seen - batch.density[0, 0]).abs().max() < 0.002  # of 0.01 at a head
 
 
 def test_large_photographs_give_small_pictures(trainer: Trainer, tmp_path: Path) -> None:
     trainer.callbacks.append(CrowdPredictions(max_height=300))
     trainer.predict(CountingTask(Seen()), Crowds([crowd(HEADS, 600, 400, "1.jpg")]), return_predictions=False)
     with Image.open(tmp_path / "run" / "predictions" / "1.jpg.png") as image:
-        assert image.size == (200, 300 + 14)
+        pixels = np.asarray(image)
+    photograph = (pixels < 250).any(2)[-300:]
+    assert photograph[:, :200].all()
+    assert not photograph[:, 200:].any()
+    assert 300 < len(pixels) < 330
 
 
 def test_width_and_threshold_of_heads_are_choices(trainer: Trainer, tmp_path: Path) -> None:

@@ -7,10 +7,8 @@ from lit_modules.output import (
     draw_heat,
     draw_image,
     draw_photograph,
-    join_row,
     overlay,
     spread_cells,
-    stack_rows,
 )
 
 
@@ -32,18 +30,6 @@ def test_heat_ends_in_the_colours_of_viridis() -> None:
 def test_constant_and_nan_maps_can_be_drawn() -> None:
     assert draw_heat(torch.zeros(2, 2)).shape == (3, 2, 2)
     assert draw_heat(torch.full((2, 2), torch.nan)).shape == (3, 2, 2)
-
-
-@pytest.mark.parametrize(("side", "height"), [(8, 160), (100, 200), (300, 300)])
-def test_small_panels_are_enlarged_by_whole_factors(side: int, height: int) -> None:
-    picture = join_row([("a", draw_image(torch.rand(side, side))), ("b", draw_image(torch.rand(side, side)))])
-    assert picture.shape[1] == height + 14
-    assert picture.shape[2] == 2 * height + 4
-
-
-def test_rows_of_different_width_stack() -> None:
-    one, two = (join_row([(str(n), draw_image(torch.rand(160, 160)))] * n) for n in (1, 2))
-    assert stack_rows([one, two]).shape == (3, one.shape[1] + two.shape[1] + 4, two.shape[2])
 
 
 def normalised(image: torch.Tensor) -> torch.Tensor:

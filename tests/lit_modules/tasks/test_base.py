@@ -1,6 +1,7 @@
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from datamodules import DigitsDataModule, PatternsDataModule
 from datamodules.batches import PatternBatch
 from lit_modules import ClassificationTask, PatternTask, StepOutput
 from lit_modules.callbacks import CoefficientMaps
+from lit_modules.errors import UsageError
 from lit_modules.tasks.base import Stage
 from tests.lit_modules.conftest import tiny_task
 
@@ -42,6 +44,24 @@ def test_schedule_by_plateau_gets_its_monitor() -> None:
     config = task.configure_optimizers()
     assert config["lr_scheduler"]["monitor"] == "val/mse"
     assert config["lr_scheduler"]["interval"] == "epoch"
+
+
+def test_pytorchs_own_schedule_by_a_metric_follows_the_validation_loss() -> None:
+    task = PatternTask(SingleLayer(), lr_scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau)
+    assert task.configure_optimizers()["lr_scheduler"]["monitor"] == "val/loss"
+    rising = partial(torch.optim.lr_scheduler.ReduceLROnPlateau, mode="max")
+    with pytest.raises(UsageError, match=r"mode min, got max.*lightning\.pytorch\.cli\.ReduceLROnPlateau"):
+        PatternTask(SingleLayer(), lr_scheduler=rising).configure_optimizers()
+
+
+def test_a_loss_that_is_no_number_is_refused(trainer: Trainer) -> None:
+    class Unreduced(PatternTask):
+        def step(self, batch: PatternBatch, stage: Stage) -> StepOutput:
+            output = super().step(batch, stage)
+            return StepOutput(output.loss.expand(2), output.prediction)
+
+    with pytest.raises(UsageError, match=r"loss must give one number, got \[2\]"):
+        trainer.fit(Unreduced(SingleLayer()), datamodule=PatternsDataModule(steps_per_epoch=1))
 
 
 def test_rate_is_scheduled_by_step_if_asked(trainer: Trainer) -> None:

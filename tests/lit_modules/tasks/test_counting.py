@@ -204,26 +204,38 @@ def colours(picture: Tensor) -> set[tuple[int, ...]]:
     return {tuple(colour) for colour in picture.flatten(1).T.tolist()}
 
 
-def test_pictures_share_one_range_of_colours() -> None:
+def panels_of(batch: CrowdBatch, monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
+    """What the picture of an image consists of, by title."""
+    shown: list[dict[str, Tensor]] = []
+    monkeypatch.setattr("lit_modules.tasks.counting.arrange_panels", lambda panels: shown.append(dict(panels)))
+    task = CountingTask(Seen())
+    ((name, _),) = task.pictures(batch, task.step(batch, "val").prediction)
+    assert [name] == batch.id
+    return shown[0]
+
+
+def test_pictures_share_one_range_of_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half the annotated density is drawn in the middle of the colours; its own range would end in yellow too."""
     batch = crowd(HEADS, 96, 200, "street/1.jpg", predicted=density_of(HEADS, 96, 200) / 2)
-    task = CountingTask(Seen())
-    ((name, picture),) = task.pictures(batch, task.step(batch, "val").prediction)
-    assert name == "street/1.jpg"
-    factor = 2  # of the enlargement of small pictures
-    panels = [picture[:, 14:, i * (200 * factor + 4) : i * (200 * factor + 4) + 200 * factor] for i in range(3)]
-    assert picture.shape == (3, 14 + 96 * factor, 3 * 200 * factor + 2 * 4)
-    photograph, annotated, predicted = (colours(panel) for panel in panels)
+    panels = panels_of(batch, monkeypatch)
+    assert list(panels) == ["photograph", f"annotated {len(HEADS)}", f"predicted {len(HEADS) / 2:.1f}"]
+    photograph, annotated, predicted = (colours(panel) for panel in panels.values())
     assert (255, 40, 40) in photograph
     assert (253, 231, 37) in annotated
     assert max(green for _, green, _ in predicted) == pytest.approx(144, abs=2)
 
 
-def test_pictures_of_large_photographs_are_small() -> None:
-    batch = crowd(HEADS, 900, 600)
-    task = CountingTask(Seen())
-    ((_, picture),) = task.pictures(batch, task.step(batch, "val").prediction)
-    assert picture.shape == (3, 400 + 14, 3 * 267 + 8)
+def test_pictures_of_large_photographs_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    panels = panels_of(crowd(HEADS, 900, 600), monkeypatch)
+    assert {panel.shape for panel in panels.values()} == {(3, 400, 267)}
+
+
+@pytest.mark.parametrize("side", [40, 400, 1600])
+def test_heads_can_be_seen_at_any_size(monkeypatch: pytest.MonkeyPatch, side: int) -> None:
+    """A dot is at least a hundredth of the panel high, as a pixel is of a panel on a card."""
+    photograph = panels_of(crowd([(side / 2, side / 2)], side, side), monkeypatch)["photograph"]
+    dot = (photograph == torch.tensor([255, 40, 40])[:, None, None]).all(0).any(1).sum().item()
+    assert dot >= photograph.shape[1] / 100
 
 
 def test_checkpoints_hold_the_network_alone(trainer: Trainer, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_picture_shows_the_noise_as_it_is_and_as_it_is_estimated(monkeypatch: py
     batch = pair(32, 40)._replace(image=target + 0.08, target=target)
     task = VariationalTask(given())
     shown: list[dict[str, Tensor]] = []
-    monkeypatch.setattr("lit_modules.tasks.restoration.join_row", lambda panels: shown.append(dict(panels)))
+    monkeypatch.setattr("lit_modules.tasks.restoration.arrange_panels", lambda panels: shown.append(dict(panels)))
     next(iter(task.pictures(batch, task.step(batch, "val"))))
     (panels,) = shown
     assert list(panels)[-2:] == ["noise sigma, 0 to 0.080", "estimated"]
