@@ -88,7 +88,8 @@ class RestorationBatch(NamedTuple):
     """Degraded images with what they should be.
 
     Attributes:
-        image: Degraded images, RGB, float32 ``[N, 3, H, W]``, values in [0, 1].
+        image: Degraded images, float32 ``[N, C, H, W]``, values nominally in [0, 1]; C is 3 (RGB), but for one's own
+            images of other channels.
         target: Clean images of the same shape and range.
         id: One name for each image, unique within the split.
     """
@@ -102,7 +103,8 @@ class DegradedBatch(NamedTuple):
     """Images to be restored, as ``predict`` gets them.
 
     Attributes:
-        image: RGB, float32 ``[N, 3, H, W]``, values in [0, 1]; a grey image has three equal channels.
+        image: float32 ``[N, C, H, W]``, values in [0, 1]; C is 3 (RGB, of which a grey image has three equal channels),
+            but for one's own images of other channels.
         bits: Bits of each channel in the file, 8 or 16, int64 ``[N]``.
         grey: Whether the file's image is grey, bool ``[N]``.
         id: One name for each image, unique within the data set (a path relative to its folder).

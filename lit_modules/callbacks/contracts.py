@@ -110,7 +110,7 @@ class ScoredImages(Protocol):
 
     @property
     def prediction(self) -> Tensor:
-        """Restored images, RGB ``[N, 3, H, W]`` in [0, 1]."""
+        """Restored images, ``[N, C, H, W]`` in [0, 1]."""
         ...
 
     @property

@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_modules.callbacks.contracts import ReportsScores, ScoredImages, ask
 from lit_modules.metrics import Score
-from lit_modules.output import RowWriter, output_folder, png_path, whole_file, write_png
+from lit_modules.output import RowWriter, output_folder, restored_path, whole_file, write_restored
 
 
 class RestorationReport(Callback):
@@ -17,10 +17,11 @@ class RestorationReport(Callback):
     (``…_input``), and of how many samples (tiles, if the protocol cuts large images) these are the means.
     ``scores.txt`` has the means over all samples, and the protocol in words. Needs a task with
     ``score_names`` and ``summarise`` whose ``test_step`` gives an object with the restored images, ``prediction``
-    (RGB, ``[N, 3, H, W]`` in [0, 1]), and their ``scores``, as :class:`lit_modules.RestorationTask` does.
+    (``[N, C, H, W]`` in [0, 1]), and their ``scores``, as :class:`lit_modules.RestorationTask` does.
 
     Args:
-        save_images: Write each restored image to ``restored/<id>.png``, with 8 bits a channel.
+        save_images: Write each restored image to ``restored/<id>.png``, with 8 bits a channel; of other than one or
+            three channels to a TIFF with a page for each.
     """
 
     def __init__(self, save_images: bool = False) -> None:
@@ -47,7 +48,7 @@ class RestorationReport(Callback):
         )
         if self.save_images:
             for name, image in zip(batch.id, images.prediction, strict=True):
-                write_png(png_path(self._folder / "restored", name), image)
+                write_restored(restored_path(self._folder / "restored", name, len(image)), image)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finish the file."""

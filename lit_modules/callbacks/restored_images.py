@@ -6,15 +6,16 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_modules.output import ResultFiles, png_path, write_png
+from lit_modules.output import ResultFiles, restored_path, write_restored
 
 
 class RestoredImages(Callback):
     """Write each restored image to ``predictions/<id>.png``, with 8 or 16 bits a channel and grey as it came.
 
     ``a.png`` keeps its name, ``a.jpg`` becomes ``a.jpg.png``. All is written while prediction runs, each file whole or
-    not at all. Needs a task whose ``predict_step`` gives RGB images ``[N, 3, H, W]`` in [0, 1]; of a grey image, which
-    has three equal channels, the mean of the restored channels is written.
+    not at all. Needs a task whose ``predict_step`` gives images ``[N, C, H, W]`` in [0, 1]; of a grey image that was
+    read as three equal channels the mean of the restored ones is written. Images of other than one or three channels
+    become ``<id>.tif``, a TIFF with a page for each channel.
     """
 
     def __init__(self) -> None:
@@ -30,9 +31,9 @@ class RestoredImages(Callback):
         """Write the files of a batch."""
         assert self._files is not None
         for name, image, bits, grey in zip(batch.id, outputs, batch.bits.tolist(), batch.grey.tolist(), strict=True):
-            plain = png_path(Path(), name)
+            plain = restored_path(Path(), name, len(image))
             (path,) = self._files.choose(name, plain.suffix, base=str(plain.with_suffix("")))
-            write_png(path, image, bits, grey)
+            write_restored(path, image, bits, grey)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where the files are."""

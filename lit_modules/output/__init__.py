@@ -1,4 +1,12 @@
-from lit_modules.output.image_files import is_due, log_picture, png_path, save_picture, write_png
+from lit_modules.output.image_files import (
+    is_due,
+    log_picture,
+    png_path,
+    restored_path,
+    save_picture,
+    write_png,
+    write_restored,
+)
 from lit_modules.output.output_folder import gather, output_folder
 from lit_modules.output.panels import arrange_panels
 from lit_modules.output.pictures import (
@@ -31,10 +39,12 @@ __all__ = [
     "output_folder",
     "overlay",
     "png_path",
+    "restored_path",
     "save_picture",
     "shorten",
     "spread_cells",
     "whole_file",
     "write_csv",
     "write_png",
+    "write_restored",
 ]

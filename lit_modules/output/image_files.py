@@ -1,10 +1,13 @@
 """Images and pictures as files, and pictures in TensorBoard."""
 
 import os
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
@@ -14,6 +17,7 @@ from torch import Tensor
 from lit_modules.output.result_files import shorten
 from lit_modules.output.whole_file import whole_file
 
+_PNG_CHANNELS = (1, 3)
 _LONGEST = 200  # in bytes, so that file systems take it with its ending
 
 
@@ -27,10 +31,40 @@ def png_path(folder: Path, name: str) -> Path:
     Returns:
         ``a.png`` for ``a.png``, ``a.jpg.png`` for ``a.jpg``, and for ``a.jpg.png`` another one: no two for one file.
     """
-    path = folder / name
-    if path.suffix.lower() == ".png" and Path(path.stem).suffix.lower() not in Image.registered_extensions():
-        return path
-    return path.with_name(f"{path.name}.png")
+    return _with_suffix(folder / name, ".png")
+
+
+def restored_path(folder: Path, name: str, channels: int) -> Path:
+    """Choose the path of a file for a restored image, see :func:`png_path`; TIFF for other than one or three channels.
+
+    Args:
+        folder: Holds the files of all images.
+        name: The image's id.
+        channels: Of the image.
+
+    Returns:
+        The path.
+    """
+    return _with_suffix(folder / name, ".png" if channels in _PNG_CHANNELS else ".tif")
+
+
+def write_restored(path: Path, image: Tensor, bits: int = 8, grey: bool = False) -> None:
+    """Write a restored image to a file that appears whole or not at all: PNG, or a TIFF with a page for each channel.
+
+    Args:
+        path: As of :func:`restored_path`.
+        image: ``[C, H, W]``, values in [0, 1]; they are rounded.
+        bits: Of each channel, 8 or 16.
+        grey: Write one channel of three, their mean.
+    """
+    if len(image) in _PNG_CHANNELS:
+        write_png(path, image, bits, grey)
+        return
+    pages = [Image.fromarray(page) for page in _to_levels(image.detach().float().cpu(), bits)]
+    content = BytesIO()
+    pages[0].save(content, "TIFF", save_all=True, append_images=pages[1:])
+    with whole_file(path) as unfinished:
+        unfinished.write_bytes(content.getvalue())
 
 
 def write_png(path: Path, image: Tensor, bits: int = 8, grey: bool = False) -> None:
@@ -38,14 +72,13 @@ def write_png(path: Path, image: Tensor, bits: int = 8, grey: bool = False) -> N
 
     Args:
         path: The file; its folder is made.
-        image: RGB, ``[3, H, W]``, values in [0, 1]; they are rounded.
+        image: RGB, ``[3, H, W]``, or of one channel; values in [0, 1], they are rounded.
         bits: Of each channel, 8 or 16.
         grey: Write one channel, the mean of the three.
     """
     values = image.detach().float().cpu()
     values = values.mean(dim=0) if grey else values.flip(0).permute(1, 2, 0)  # OpenCV wants BGR
-    levels = (values.clamp(0, 1) * (2**bits - 1)).round().numpy().astype(np.uint8 if bits == 8 else np.uint16)
-    encoded, content = cv2.imencode(".png", levels)
+    encoded, content = cv2.imencode(".png", _to_levels(values, bits))
     assert encoded
     with whole_file(path) as unfinished:
         unfinished.write_bytes(content.tobytes())
@@ -94,3 +127,16 @@ def log_picture(trainer: Trainer, tag: str, picture: Tensor) -> None:
         above, _, name = tag.rpartition("/")
         short = name if len(os.fsencode(name)) <= _LONGEST else shorten(name)
         save_picture(Path(folder, "pictures", above, f"{short}.png"), picture)
+
+
+def _with_suffix(path: Path, suffix: str) -> Path:
+    if path.suffix.lower() == suffix and Path(path.stem).suffix.lower() not in Image.registered_extensions():
+        return path
+    return path.with_name(f"{path.name}{suffix}")
+
+
+def _to_levels(values: Tensor, bits: int) -> npt.NDArray[np.unsignedinteger[Any]]:
+    """Round values in [0, 1] to levels of 8 or 16 bits, of the same shape."""
+    levels = (values.clamp(0, 1) * (2**bits - 1)).round().numpy()
+    rounded: npt.NDArray[np.unsignedinteger[Any]] = levels.astype(np.uint8 if bits == 8 else np.uint16)
+    return rounded

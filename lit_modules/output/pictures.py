@@ -22,7 +22,7 @@ def draw_image(image: Tensor, low: float | None = None, high: float | None = Non
     """Draw an image: its values from ``low`` to ``high`` become black to white.
 
     Args:
-        image: ``[1, H, W]``, ``[3, H, W]`` (kept in colour) or ``[H, W]``, any range.
+        image: ``[H, W]`` or ``[C, H, W]``, any range; three channels are kept in colour, of others the mean is drawn.
         low: Value shown black; default the smallest.
         high: Value shown white; default the largest.
 
@@ -30,6 +30,7 @@ def draw_image(image: Tensor, low: float | None = None, high: float | None = Non
         RGB picture, uint8 ``[3, H, W]``.
     """
     image = image if image.dim() == 3 else image[None]
+    image = image if len(image) == 3 else image.float().mean(dim=0, keepdim=True)
     return (_scale_to_unit(image, low, high) * 255).round().to(torch.uint8).expand(3, -1, -1)
 
 

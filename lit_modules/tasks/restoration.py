@@ -44,7 +44,7 @@ class RestorationOutput(StepOutput):
 
     Attributes:
         loss: Scalar.
-        prediction: Restored images, RGB ``[N, 3, H, W]`` in [0, 1].
+        prediction: Restored images, ``[N, C, H, W]`` in [0, 1].
         scores: Of these images.
     """
 
@@ -60,10 +60,11 @@ class RestorationTask(Task):
     :class:`RestorationOutput`. ``test`` also writes the scores of each image; ``predict`` writes restored images.
 
     Args:
-        network: Maps images ``[N, C, H, W]`` in [0, 1] to restored ones of the same shape; C is 3, or 1 for
-            ``channels="y"``.
-        channels: What the network sees of RGB images. ``y``: Y of YCbCr over 255; the loss and the scores are those of
-            Y, and restored images keep the Cb and Cr that they came with.
+        network: Maps images ``[N, C, H, W]`` in [0, 1] to restored ones of the same shape; C is as many as the
+            images have, or 1 for ``channels="y"``.
+        channels: What the network sees of images. ``rgb``: all channels, also one or many. ``y``: Y of YCbCr over 255,
+            of RGB images; the loss and the scores are those of Y, and restored images keep the Cb and Cr that they
+            came with.
         loss: Compares output and target, in single precision; None: mean squared error.
         protocol: How images are scored: ``per_image``, ``realsr_official`` or ``sidd``, see
             :func:`lit_modules.metrics.named_protocol`.
@@ -123,18 +124,24 @@ class RestorationTask(Task):
         return cut_middle(self.take_channels(batch.image), _SHOWN)
 
     def take_channels(self, image: Tensor) -> Tensor:
-        """Take what the network sees of RGB images ``[N, 3, H, W]``: themselves, or Y / 255 ``[N, 1, H, W]``."""
+        """Take what the network sees of images ``[N, C, H, W]``: themselves, or Y / 255 ``[N, 1, H, W]`` of RGB ones.
+
+        Raises:
+            ValueError: If Y is asked of other than RGB images.
+        """
+        if self.channels == "y" and image.shape[-3] != 3:
+            raise ValueError(f"channels must be rgb for images of {image.shape[-3]} channels, got 'y', which is of RGB")
         return rgb_to_y(image, unit_range=True) if self.channels == "y" else image
 
     def rebuild_rgb(self, image: Tensor, output: Tensor) -> Tensor:
-        """Make RGB images of what the network gives.
+        """Make images of what the network gives.
 
         Args:
-            image: Degraded images, ``[N, 3, H, W]``.
+            image: Degraded images, ``[N, C, H, W]``.
             output: What the network makes of what it sees of them.
 
         Returns:
-            ``[N, 3, H, W]``, in [0, 1].
+            ``[N, C, H, W]``, in [0, 1].
         """
         return (replace_y(image, output) if self.channels == "y" else output).clamp(0, 1)
 
@@ -214,7 +221,7 @@ class RestorationTask(Task):
         """Draw what a picture of an image shows beside it: where it differs from its target, and by how much.
 
         Args:
-            image: Part of a degraded image, RGB ``[3, h, w]``.
+            image: Part of a degraded image, ``[C, h, w]``.
             restored: The same part restored.
             target: The same part of the clean image.
 
@@ -225,7 +232,7 @@ class RestorationTask(Task):
         return [(f"|error|, 0 to {_LARGEST_ERROR:g}", draw_heat(error, 0, _LARGEST_ERROR))]
 
     def predict_step(self, batch: DegradedBatch, batch_idx: int) -> Tensor:
-        """Give restored images, RGB, float32 ``[N, 3, H, W]`` in [0, 1]."""
+        """Give restored images, float32 ``[N, C, H, W]`` in [0, 1]."""
         image = self.take_channels(batch.image)
         return self.rebuild_rgb(batch.image, _check_shape(self.on_whole_images(image), image))
 

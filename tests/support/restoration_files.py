@@ -115,8 +115,13 @@ def write_pairs(
         for pattern, pixels in ((degraded, noisy), (clean, image)):
             path = root / pattern.format(name=f"photo_{number}")
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_pixels(path, pixels if bits == 8 else pixels * np.uint16(257))
+            write_pixels(path, pixels if bits == 8 else add_low_bits(pixels, random))
     return root
+
+
+def add_low_bits(pixels: Pixels, random: np.random.RandomState) -> npt.NDArray[np.uint16]:
+    """Make an image of 16 bits whose upper eight are those given."""
+    return pixels * np.uint16(256) + random.randint(0, 256, pixels.shape).astype(np.uint16)
 
 
 def write_pixels(path: Path, pixels: npt.NDArray[Any]) -> None:

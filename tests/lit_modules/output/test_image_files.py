@@ -1,16 +1,32 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 import torch
 from lightning.pytorch import Trainer
 
-from lit_modules.output import log_picture, png_path
+from lit_modules.output import log_picture, png_path, restored_path, write_restored
 from tests.lit_modules.conftest import logged_images
 
 
 def test_no_two_images_share_a_file() -> None:
     names = ["a.png", "a.jpg", "a.jpg.png", "a.jpg.png.png", "a.png.png", "a.png.jpg", "b/a.png", "a.b.png"]
     assert len({png_path(Path("folder"), name) for name in names}) == len(names)
+
+    assert len({restored_path(Path("folder"), name, 5) for name in names}) == len(names)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("channels", [2, 4, 7])
+def test_other_channels_than_grey_and_rgb_become_pages_of_a_tiff(tmp_path: Path, channels: int, bits: int) -> None:
+    levels = np.random.default_rng(0).integers(0, 2**bits, (channels, 13, 17))
+    path = restored_path(tmp_path, "deep/a.npy", channels)
+    assert path == tmp_path / "deep" / "a.npy.tif"
+    write_restored(path, torch.from_numpy(levels / (2**bits - 1)).float(), bits)
+    found = tifffile.imread(path)
+    assert found.dtype == (np.uint8 if bits == 8 else np.uint16)
+    np.testing.assert_array_equal(found, levels)
 
 
 @pytest.mark.parametrize("name", ["é" * 120, "n" * 300, "latin1-\udce9", "line\nbreak", "50%{}"])
