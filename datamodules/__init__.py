@@ -10,7 +10,7 @@ from datamodules.classification import (
     StreamingImageNetDataModule,
     TexturesDataModule,
 )
-from datamodules.crowd import ShanghaiTechDataModule, SyntheticCrowdDataModule, UCFQNRFDataModule
+from datamodules.crowd import PointsDataModule, ShanghaiTechDataModule, SyntheticCrowdDataModule, UCFQNRFDataModule
 from datamodules.errors import DataError
 from datamodules.patterns import PatternsDataModule
 from datamodules.restoration import (
@@ -32,6 +32,7 @@ __all__ = [
     "LabelledImagesDataModule",
     "PairedFoldersDataModule",
     "PatternsDataModule",
+    "PointsDataModule",
     "RealSRDataModule",
     "SIDDDataModule",
     "SamplePhotosDataModule",

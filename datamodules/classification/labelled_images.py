@@ -12,16 +12,11 @@ from datamodules.classification.imagenet_batches import ImageNetBatches
 from datamodules.classification.labelled_files import LabelledFiles, Paths
 from datamodules.errors import DataError, abbreviate, check_at_least, check_fractions
 from datamodules.files.listing import find_images, require_folder
-from datamodules.files.tables import read_table
+from datamodules.files.tables import IMAGE_HEADERS, LABEL_HEADERS, SPLIT_HEADERS, read_split, read_table
 from datamodules.splits import split_indices
 from datamodules.types import Indices
 
-_COLUMNS = {
-    "image": ("image", "filename", "file", "image_path", "path", "image_name", "name"),
-    "label": ("label", "class", "category", "class_name"),
-    "split": ("", "split", "set", "subset"),
-}
-_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_COLUMNS = {"image": IMAGE_HEADERS, "label": LABEL_HEADERS, "split": ("", *SPLIT_HEADERS)}
 
 
 class LabelledImagesDataModule(ImageNetBatches):
@@ -162,10 +157,7 @@ def _read_rows(table: Path, root: Path) -> dict[str, _Row]:
             raise DataError(f"{place}: image '{meant[0]}' has a row before this. Keep one of them.")
         if not cells["label"]:
             raise DataError(f"{place}: image '{meant[0]}' has no label. Give it one, or remove the row.")
-        split = cells["split"].casefold()
-        if split and split not in _SPLITS:
-            raise DataError(f"{place}: split must be train, val or test, got '{cells['split']}'. Correct it.")
-        rows[meant[0]] = _Row(cells["label"], _SPLITS.get(split, ""))
+        rows[meant[0]] = _Row(cells["label"], read_split(cells["split"], place))
     if len({row.label for row in rows.values()}) < 2:
         raise DataError(f"'{table}' names {len(rows)} images of fewer than two classes. Give images of two at least.")
     if len(rows) < len(found.names):

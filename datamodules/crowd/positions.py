@@ -57,7 +57,10 @@ def place_points(images: Sequence[AnnotatedImage], exif: Exif, coord_offset: flo
     _check_reading(images, exif)
     _refuse_if_most_are_outside(images, exif, coord_offset, place)
     placed = [image.points.clip(0, _corner(image, exif)) for image in images]
-    moved = np.array([(image.points != points).any(1).sum() for image, points in zip(images, placed, strict=True)])
+    # By half a pixel those are moved that lie in the outer half of a pixel at the border.
+    moved = np.array(
+        [(np.abs(image.points - points) > 0.5).any(1).sum() for image, points in zip(images, placed, strict=True)]
+    )
     heads = _count_points(images)
     told = f"'{place}': {len(images)} images, {heads} heads, {moved.sum()} of them moved to their image's border"
     if moved.sum() > _MANY * heads:
