@@ -113,7 +113,14 @@ def _list_both(degraded: Side, clean: Side) -> tuple[Mapping[str, str], Mapping[
 
 
 def _make_pair(name: str, degraded: Path, clean: Path, scene: str, scale: int) -> ImagePair:
-    small, large = (read_any_header(path).size("shown") for path in (degraded, clean))
+    headers = read_any_header(degraded), read_any_header(clean)
+    if headers[0].orientation != headers[1].orientation:
+        turned = " and ".join(f"{header.orientation}" for header in headers)
+        raise DataError(
+            f"'{degraded}' and '{clean}' are to be turned differently, their orientations (EXIF) are {turned}. Store "
+            "both upright, or remove them."
+        )
+    small, large = (header.size("shown") for header in headers)
     if (scale * small[0], scale * small[1]) != large:
         factor = large[0] // small[0]
         fits = factor > 1 and (factor * small[0], factor * small[1]) == large
