@@ -15,7 +15,7 @@ import torch
 
 from datamodules.errors import DataError, abbreviate
 from datamodules.files.conversion import Conversion, convert, save_array
-from datamodules.files.readers import read_image
+from datamodules.files.readers import ImageHeader, read_header, read_image
 from datamodules.types import AnyDepth, Pixels
 
 _CHANNELS = 3
@@ -102,10 +102,47 @@ def read_pair(pair: ImagePair) -> tuple[Pixels, Pixels]:
     return degraded, clean
 
 
+def check_pair(degraded: Path, clean: Path, scales: Sequence[int] = (1,)) -> tuple[int, int]:
+    """Make sure by their headers that two images fit together.
+
+    Args:
+        degraded: File of the degraded image.
+        clean: File of the clean image.
+        scales: How many times larger this may be. Default: as large.
+
+    Returns:
+        Height and width in pixels of the clean image as shown.
+
+    Raises:
+        DataError: If one is damaged, they are turned differently, or their sizes do not fit; names both.
+    """
+    small, large = read_header(degraded), read_header(clean)
+    check_turned_alike(degraded, small, clean, large)
+    its_size, size = small.size("shown"), large.size("shown")
+    if size not in [(scale * its_size[0], scale * its_size[1]) for scale in scales]:
+        raise sizes_differ(degraded, its_size, clean, size)
+    return size
+
+
+def check_turned_alike(degraded: Path, small: ImageHeader, clean: Path, large: ImageHeader) -> None:
+    """Refuse a pair of which cameras or programs noted (EXIF) that they are to be turned differently.
+
+    Their sizes may fit nevertheless, and then they would be trained on where they do not show the same.
+
+    Raises:
+        DataError: If so; names both files.
+    """
+    if small.orientation != large.orientation:
+        raise DataError(
+            f"'{degraded}' has the EXIF orientation {small.orientation}, but '{clean}' {large.orientation}: turned so, "
+            "they do not lie over each other. Give both the same, or remove the two files."
+        )
+
+
 def sizes_differ(degraded: Path, its_size: Sequence[int], clean: Path, other_size: Sequence[int]) -> DataError:
     """Make the error for a pair that does not fit together."""
     return DataError(
-        f"'{degraded}' has {its_size[0]} × {its_size[1]} pixels, but '{clean.name}' {other_size[0]} × {other_size[1]}. "
+        f"'{degraded}' has {its_size[0]} × {its_size[1]} pixels, but '{clean}' {other_size[0]} × {other_size[1]}. "
         "Replace or remove the two files."
     )
 

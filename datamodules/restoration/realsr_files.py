@@ -7,8 +7,7 @@ from pathlib import Path
 
 from datamodules.errors import DataError, abbreviate
 from datamodules.files.listing import list_image_names, require_folder
-from datamodules.files.readers import read_stored_size
-from datamodules.restoration.image_pairs import ImagePair, match_pairs, sizes_differ
+from datamodules.restoration.image_pairs import ImagePair, check_pair, match_pairs
 
 CAMERAS = ("Canon", "Nikon")
 _SPLITS = ("Train", "Test")
@@ -70,7 +69,9 @@ def list_pairs(root: Path, split: str, scale: int, cameras: Sequence[str]) -> li
         for name in list_image_names(folder):
             match = _NAME.fullmatch(name)
             if match is not None and match["kind"].upper() in files:
-                files[match["kind"].upper()][match["name"]] = folder / name
+                twin = files[match["kind"].upper()].setdefault(match["name"], folder / name)
+                if twin.name != name:
+                    raise DataError(f"'{folder}' holds '{twin.name}' and '{name}', which mean the same. Keep one.")
             else:
                 others.append(name)
         if others:
@@ -99,7 +100,5 @@ def _find_camera_folder(root: Path, split: str, camera: str) -> Path:
 
 
 def _pair(root: Path, scene: str, scale: int, degraded: Path, clean: Path) -> ImagePair:
-    small, large = read_stored_size(degraded), read_stored_size(clean)
-    if large not in (small, (scale * small[0], scale * small[1])):
-        raise sizes_differ(degraded, small, clean, large)
-    return ImagePair(degraded.relative_to(root).as_posix(), scene, degraded, clean, *large)
+    size = check_pair(degraded, clean, (1, scale))
+    return ImagePair(degraded.relative_to(root).as_posix(), scene, degraded, clean, *size)

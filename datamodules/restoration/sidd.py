@@ -18,8 +18,9 @@ class SIDDDataModule(RestorationDataModule):
 
     On disk, as published, in ``data_dir``:
 
-    - ``SIDD_Medium_Srgb/Data/`` (or ``Data/``) with folders such as ``0001_001_S6_00100_00060_3200_L``, whose second
-      number is the scene, and in them pairs ``0001_NOISY_SRGB_010.PNG``, ``0001_GT_SRGB_010.PNG`` of one size,
+    - ``SIDD_Medium_Srgb/Data/``, ``SIDD_Small_sRGB_Only/Data/`` or ``Data/``, with folders such as
+      ``0001_001_S6_00100_00060_3200_L``, whose second number is the scene, and in them pairs
+      ``0001_NOISY_SRGB_010.PNG``, ``0001_GT_SRGB_010.PNG`` of one size (in SIDD-Small without the first number),
     - ``ValidationNoisyBlocksSrgb.mat`` and ``ValidationGtBlocksSrgb.mat``, each with a variable of its name, uint8
       ``[40, 32, 256, 256, 3]``: 32 blocks of each of 40 photographs,
     - ``BenchmarkNoisyBlocksSrgb.mat``, the same of 40 others, whose clean images are not published.

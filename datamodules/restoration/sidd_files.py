@@ -11,15 +11,16 @@ from datamodules.errors import DataError, abbreviate
 from datamodules.files.conversion import Conversion, convert, save_array
 from datamodules.files.listing import list_image_names, require_folder
 from datamodules.files.matlab import read_variable, unusable
-from datamodules.files.readers import read_stored_size
-from datamodules.restoration.image_pairs import CACHE_ARGUMENT, ImagePair, match_pairs, sizes_differ
+from datamodules.restoration.image_pairs import CACHE_ARGUMENT, ImagePair, check_pair, match_pairs
 from datamodules.types import Pixels
 
 _INSTANCE = re.compile(r"\d+_(?P<scene>\d+)_.+")
-_IMAGE = re.compile(r"(?P<before>\d+)_(?P<kind>GT|NOISY)_SRGB_(?P<after>\d+)\.PNG", re.IGNORECASE)
-_DATA = ("SIDD_Medium_Srgb/Data", "Data")
+# 0001_GT_SRGB_010.PNG in SIDD-Medium, GT_SRGB_010.PNG in SIDD-Small
+_IMAGE = re.compile(r"((?P<before>\d+)_)?(?P<kind>GT|NOISY)_S?RGB_(?P<after>\d+)\.PNG", re.IGNORECASE)
+_SETS = re.compile(r"SIDD[_-](Medium|Small)[_-]s?RGB([_-]Only|[_-]Parts)?", re.IGNORECASE)
 _REMEDY = (
-    "Name the folder that holds SIDD_Medium_Srgb/Data/ and the published .mat files: --data.init_args.data_dir=FOLDER."
+    "Name the folder that holds SIDD_Medium_Srgb/Data/ or SIDD_Small_sRGB_Only/Data/, and the published .mat files: "
+    "--data.init_args.data_dir=FOLDER."
 )
 _log = logging.getLogger(__name__)
 
@@ -28,7 +29,8 @@ def list_pairs(data_dir: str) -> list[ImagePair]:
     """Find the training images and check that they fit together; how many there are is logged.
 
     Args:
-        data_dir: Folder that holds ``SIDD_Medium_Srgb/Data`` or ``Data``.
+        data_dir: Folder that holds ``SIDD_Medium_Srgb/Data``, ``SIDD_Small_sRGB_Only/Data`` or ``Data``, or that
+            folder of images itself.
 
     Returns:
         The pairs by the name of their folder and their own; the scene is the second number in a folder's name.
@@ -37,9 +39,7 @@ def list_pairs(data_dir: str) -> list[ImagePair]:
         DataError: If folders are missing or empty, images lack their partner, or its size differs.
     """
     root = require_folder(data_dir, "data_dir", _REMEDY)
-    data = next((root / name for name in _DATA if (root / name).is_dir()), None)
-    if data is None:
-        raise DataError(f"data_dir='{data_dir}' has neither of the folders {' and '.join(_DATA)}. {_REMEDY}")
+    data = _find_data(root)
     folders = sorted(path for path in data.iterdir() if path.is_dir() and not path.name.startswith("."))
     scenes = {folder: match["scene"] for folder in folders if (match := _INSTANCE.fullmatch(folder.name))}
     if others := [folder.name for folder in folders if folder not in scenes]:
@@ -49,6 +49,22 @@ def list_pairs(data_dir: str) -> list[ImagePair]:
     pairs = [pair for folder, scene in scenes.items() for pair in _pairs_in(folder, scene)]
     _log.info("'%s': %d pairs of %d scenes", data, len(pairs), len(set(scenes.values())))
     return pairs
+
+
+def _find_data(root: Path) -> Path:
+    """Find the folder that holds one for each photograph."""
+    sets = sorted(path for path in root.iterdir() if _SETS.fullmatch(path.name) and path.is_dir())
+    if len(sets) > 1:
+        names = ", ".join(path.name for path in sets)
+        raise DataError(f"data_dir='{root}' holds several sets: {names}. {_REMEDY}")
+    for folder in (*(path / "Data" for path in sets), *sets, root / "Data"):
+        if folder.is_dir():
+            return folder
+    if any(_INSTANCE.fullmatch(path.name) for path in root.iterdir()):
+        return root
+    raise DataError(
+        f"data_dir='{root}' has no folder SIDD_Medium_Srgb/Data, SIDD_Small_sRGB_Only/Data or Data. {_REMEDY}"
+    )
 
 
 def read_blocks(path: Path) -> Pixels:
@@ -108,7 +124,10 @@ def _pairs_in(folder: Path, scene: str) -> list[ImagePair]:
         if match is None:
             others.append(name)
         else:
-            files[match["kind"].upper()][f"{match['before']}_{match['after']}"] = folder / name
+            key = f"{match['before'] or ''}_{match['after']}"
+            twin = files[match["kind"].upper()].setdefault(key, folder / name)
+            if twin.name != name:
+                raise DataError(f"'{folder}' holds '{twin.name}' and '{name}', which mean the same. Keep one.")
     if others:
         _log.warning("'%s': images of other names are left out: %s", folder, abbreviate(others))
     found = match_pairs(files["NOISY"], files["GT"], folder)
@@ -121,9 +140,7 @@ def _pairs_in(folder: Path, scene: str) -> list[ImagePair]:
 
 
 def _pair(scene: str, degraded: Path, clean: Path) -> ImagePair:
-    size = read_stored_size(clean)
-    if read_stored_size(degraded) != size:
-        raise sizes_differ(degraded, read_stored_size(degraded), clean, size)
+    size = check_pair(degraded, clean)
     return ImagePair(f"{degraded.parent.name}/{degraded.name}", scene, degraded, clean, *size)
 
 

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from datamodules.errors import DataError, abbreviate
 from datamodules.files.channels import SUFFIXES, read_any_header
 from datamodules.files.listing import list_images
-from datamodules.restoration.image_pairs import ImagePair
+from datamodules.restoration.image_pairs import ImagePair, check_turned_alike
 from datamodules.restoration.own.names import find_scenes, name_files
 
 Unpaired = Literal["error", "skip"]
@@ -113,13 +113,8 @@ def _list_both(degraded: Side, clean: Side) -> tuple[Mapping[str, str], Mapping[
 
 
 def _make_pair(name: str, degraded: Path, clean: Path, scene: str, scale: int) -> ImagePair:
-    headers = read_any_header(degraded), read_any_header(clean)
-    if headers[0].orientation != headers[1].orientation:
-        turned = " and ".join(f"{header.orientation}" for header in headers)
-        raise DataError(
-            f"'{degraded}' and '{clean}' are to be turned differently, their orientations (EXIF) are {turned}. Store "
-            "both upright, or remove them."
-        )
+    headers = [read_any_header(path) for path in (degraded, clean)]
+    check_turned_alike(degraded, headers[0], clean, headers[1])
     small, large = (header.size("shown") for header in headers)
     if (scale * small[0], scale * small[1]) != large:
         factor = large[0] // small[0]

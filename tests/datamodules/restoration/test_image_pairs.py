@@ -6,13 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from datamodules import DataError
 from datamodules.files.readers import read_image
 from datamodules.restoration.image_pairs import (
     ImagePair,
     MemoryMaps,
+    check_pair,
     check_sizes,
     convert_pairs,
     match_pairs,
@@ -147,7 +148,7 @@ def test_images_that_are_too_small_are_named(pairs: list[ImagePair]) -> None:
 def test_pair_of_different_sizes_is_named(pairs: list[ImagePair]) -> None:
     Image.new("RGB", (7, 5)).save(pairs[0].degraded)
     with pytest.raises(
-        DataError, match=r"/0_bad\.png' has 5 × 7 pixels, but '0_good\.png' 20 × 30\. Replace or remove the two"
+        DataError, match=r"/0_bad\.png' has 5 × 7 pixels, but '.*0_good\.png' 20 × 30\. Replace or remove the two"
     ):
         read_pair(pairs[0])
 
@@ -177,3 +178,47 @@ def test_a_published_file_that_is_lost_before_it_is_converted_is_named(pairs: li
     pairs[1].clean.unlink()
     with pytest.raises(DataError, match=r"/1_good\.png' was there and is missing now\."):
         convert_pairs(pairs, read_pair, tmp_path / "cache")
+
+
+def write_turned(path: Path, pixels: Pixels, orientation: int | None) -> Path:
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(pixels).save(path, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
+@pytest.mark.parametrize("orientations", [(3, None), (1, 2), (None, 8), (6, 8)], ids=str)
+@pytest.mark.parametrize("size", [(24, 24), (24, 30)], ids=str)
+def test_pairs_turned_differently_are_refused(
+    tmp_path: Path, size: tuple[int, int], orientations: tuple[int | None, int | None], suffix: str
+) -> None:
+    """Also where their sizes fit as shown, as those of squares always do."""
+    pixels = np.random.RandomState(0).randint(0, 256, (*size, 3), np.uint8)
+    paths = [write_turned(tmp_path / f"{i}.{suffix}", pixels, o) for i, o in enumerate(orientations)]
+    first, second = (1 if o is None else o for o in orientations)
+    with pytest.raises(
+        DataError, match=rf"/0\.{suffix}' has the EXIF orientation {first}, but '.*/1\.{suffix}' {second}"
+    ):
+        check_pair(*paths)
+
+
+@pytest.mark.parametrize("orientation", [None, 1, 3, 5, 6])
+def test_pairs_turned_alike_are_read_upright(tmp_path: Path, orientation: int | None) -> None:
+    pixels = np.random.RandomState(0).randint(0, 256, (2, 24, 30, 3), np.uint8)
+    paths = [write_turned(tmp_path / f"{i}.png", image, orientation) for i, image in enumerate(pixels)]
+    size = check_pair(*paths)
+    images = read_pair(ImagePair("0.png", "0", *paths, *size))
+    for got, path in zip(images, paths, strict=True):
+        with Image.open(path) as file:
+            assert np.array_equal(got, np.asarray(ImageOps.exif_transpose(file)))
+        assert got.shape[:2] == size
+
+
+def test_scales_that_a_pair_may_have(tmp_path: Path) -> None:
+    small = write_turned(tmp_path / "small.png", np.zeros((10, 12, 3), np.uint8), 6)
+    large = write_turned(tmp_path / "large.png", np.zeros((30, 36, 3), np.uint8), 6)
+    assert check_pair(small, large, (1, 3)) == (36, 30)
+    with pytest.raises(DataError, match=r"small\.png' has 12 × 10 pixels, but '.*/large\.png' 36 × 30\. Replace"):
+        check_pair(small, large, (1, 2))

@@ -161,11 +161,14 @@ def test_only_what_a_stage_reads_is_needed(tmp_path: Path) -> None:
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
-    remedy = r"Name the folder that holds SIDD_Medium_Srgb/Data/ and the published \.mat files: --data\.init_args"
+    remedy = (
+        r"Name the folder that holds SIDD_Medium_Srgb/Data/ or .*, and the published \.mat files: --data\.init_args"
+    )
     with pytest.raises(DataError, match=rf"^data_dir='.*/absent' does not exist\. {remedy}"):
         module(tmp_path / "absent").setup("fit")
     with pytest.raises(
-        DataError, match=rf"^data_dir='.*' has neither of the folders SIDD_Medium_Srgb/Data and Data\. {remedy}"
+        DataError,
+        match=rf"^data_dir='.*' has no folder SIDD_Medium_Srgb/Data, .* or Data\. {remedy}",
     ):
         module(tmp_path).setup("fit")
     for stage, names in (
@@ -188,7 +191,8 @@ def test_photographs_that_do_not_fit_together_are_named(tmp_path: Path) -> None:
     folder = write_sidd(tmp_path, scenes=2) / "SIDD_Medium_Srgb" / "Data" / "0002_001_S6_00100_00060_3200_L"
     Image.new("RGB", (7, 5)).save(folder / "0002_NOISY_SRGB_010.PNG")
     with pytest.raises(
-        DataError, match=r"/0002_NOISY_SRGB_010\.PNG' has 5 × 7 pixels, but '0002_GT_SRGB_010\.PNG' 64 × 96\. Replace"
+        DataError,
+        match=r"/0002_NOISY_SRGB_010\.PNG' has 5 × 7 pixels, but '.*/0002_GT_SRGB_010\.PNG' 64 × 96",
     ):
         module(tmp_path).setup("fit")
     (folder / "0002_NOISY_SRGB_010.PNG").unlink()
@@ -282,3 +286,50 @@ def test_damaged_blocks_are_named(tmp_path: Path) -> None:
 def test_arguments_out_of_range_are_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=rf"^{message}$"):
         SIDDDataModule(**arguments)
+
+
+def make_small(root: Path) -> Path:
+    """Name the files of SIDD-Medium as those of SIDD-Small, which has one pair of each scene."""
+    data = root / "SIDD_Medium_Srgb" / "Data"
+    for path in data.rglob("*.PNG"):
+        kind, number = path.stem.split("_")[1], path.stem.rpartition("_")[2]
+        if number == "010":
+            path.rename(path.with_name(f"{kind}_SRGB_010.PNG"))
+        else:
+            path.unlink()
+    return data
+
+
+@pytest.mark.parametrize(
+    ("folder", "data_dir"),
+    [
+        ("SIDD_Small_sRGB_Only/Data", "."),
+        ("sidd-small-srgb/Data", "sidd-small-srgb"),
+        ("Data", "."),
+        ("x", "x"),
+    ],
+)
+def test_the_small_set(tmp_path: Path, folder: str, data_dir: str) -> None:
+    """As published, and the folder of images itself."""
+    medium = module(write_sidd(tmp_path / "medium"))
+    root = tmp_path / "small"
+    (root / folder).parent.mkdir(parents=True)
+    make_small(write_sidd(tmp_path / "other")).rename(root / folder)
+    small = module(root / data_dir, cache_dir=str(tmp_path / "cache"))
+    first = [pair for pair in medium.train_pairs if pair.degraded.name.endswith("_010.PNG")]
+    assert [pair.scene for pair in small.train_pairs] == [pair.scene for pair in first]
+    for ours, theirs in zip(small.train_pairs, first, strict=True):
+        for got, wanted in zip(small.read_pair(ours), medium.read_pair(theirs), strict=True):
+            assert np.array_equal(got, wanted)
+
+
+def test_sets_and_names_that_mean_the_same_are_refused(tmp_path: Path) -> None:
+    root = write_sidd(tmp_path)
+    (root / "SIDD_Small_sRGB_Only").mkdir()
+    with pytest.raises(DataError, match="holds several sets: SIDD_Medium_Srgb, SIDD_Small_sRGB_Only"):
+        module(root).setup("fit")
+    (root / "SIDD_Small_sRGB_Only").rmdir()
+    path = next((root / "SIDD_Medium_Srgb" / "Data").rglob("*_GT_SRGB_010.PNG"))
+    shutil.copy(path, path.with_name(path.name.lower()))
+    with pytest.raises(DataError, match=r"holds '.*\.(png|PNG)' and '.*', which mean the same\. Keep one"):
+        module(root).setup("fit")
