@@ -110,10 +110,7 @@ class EvaluationProtocol:
         """
         check_images(prediction, target)
         if self.channels == "y" and prediction.shape[1] not in (1, 3):
-            raise ValueError(
-                "protocol must be sidd, which scores all channels jointly: Y is scored of images with 1 or 3 channels, "
-                f"got {prediction.shape[1]}"
-            )
+            raise ValueError(f"Y is scored of images with 1 or 3 channels, got {prediction.shape[1]}")
         pairs = zip(torch.split(prediction, 1), torch.split(target, 1), strict=True)
         return [[self._score(*sample) for sample in self._cut_samples(*pair)] for pair in pairs]
 

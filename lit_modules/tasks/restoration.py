@@ -15,6 +15,7 @@ from acda.models import collapse_pyramid
 from acda.models.contracts import HasLevels, fulfils
 from datamodules.batches import DegradedBatch, RestorationBatch
 from lit_modules.callbacks import RestorationReport, RestoredImages
+from lit_modules.errors import UsageError
 from lit_modules.losses import PyramidLoss
 from lit_modules.metrics import ProtocolName, Score, SsimForm, named_protocol, rgb_to_y
 from lit_modules.output import arrange_panels, cut_middle, draw_heat, draw_image
@@ -127,10 +128,10 @@ class RestorationTask(Task):
         """Take what the network sees of images ``[N, C, H, W]``: themselves, or Y / 255 ``[N, 1, H, W]`` of RGB ones.
 
         Raises:
-            ValueError: If Y is asked of other than RGB images.
+            UsageError: If Y is asked of other than RGB images.
         """
         if self.channels == "y" and image.shape[-3] != 3:
-            raise ValueError(f"channels must be rgb for images of {image.shape[-3]} channels, got 'y', which is of RGB")
+            raise UsageError(f"channels must be rgb for images of {image.shape[-3]} channels, got 'y', which is of RGB")
         return rgb_to_y(image, unit_range=True) if self.channels == "y" else image
 
     def rebuild_rgb(self, image: Tensor, output: Tensor) -> Tensor:
@@ -178,6 +179,11 @@ class RestorationTask(Task):
         return loss
 
     def _score(self, output: Tensor, target: Tensor, batch: RestorationBatch, stage: Stage) -> BatchScores:
+        if self.protocol.channels == "y" and output.shape[1] not in (1, 3):
+            raise UsageError(
+                f"protocol must be sidd, which scores all channels jointly, for images of {output.shape[1]} channels: "
+                "--model.init_args.protocol=sidd"
+            )
         batch_scores = BatchScores(self.protocol.score(output, target), self.protocol.score(batch.image, batch.target))
         for scores, name in zip(batch_scores, ("metrics", "input_metrics"), strict=True):
             metrics: MetricCollection = getattr(self, f"{stage}_{name}")

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from datamodules.errors import refuse
+from datamodules.errors import DataError, refuse
 from datamodules.restoration.degradations.camera import to_bytes
 from datamodules.restoration.degradations.ranges import as_range
 from datamodules.types import Map
@@ -17,8 +17,8 @@ class JPEG:
             image is drawn, a whole number. Default: 30 to 90.
 
     Raises:
-        ValueError: If ``quality`` is out of range or descends; when it is called, if an image has other than one or
-            three channels.
+        ValueError: If ``quality`` is out of range or descends.
+        DataError: When it is called, if an image has other than one or three channels.
     """
 
     def __init__(self, quality: int | tuple[int, int] = (30, 90)) -> None:
@@ -27,7 +27,7 @@ class JPEG:
     def __call__(self, image: Map, random: np.random.Generator) -> Map:
         """Compress an image, float32 ``[H, W, 1]`` or ``[H, W, 3]``."""
         if image.shape[2] not in (1, 3):
-            refuse("channels", image.shape[2], "1 or 3 for JPEG")
+            refuse("channels", image.shape[2], "1 or 3 for JPEG", DataError)
         low, high = self._quality
         quality = int(random.integers(int(low), int(high), endpoint=True))
         encoded, content = cv2.imencode(".jpg", to_bytes(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from datamodules.errors import check_at_least, refuse
+from datamodules.errors import DataError, check_at_least, refuse
 from datamodules.restoration.degradations.camera import add_camera_noise, check_range
 from datamodules.restoration.degradations.ranges import as_range
 from datamodules.types import Map
@@ -44,8 +44,8 @@ class CameraNoise:
         variation: How many times weaker and stronger than that the gain becomes within an image. Default: 2.
 
     Raises:
-        ValueError: If ``gain`` does not ascend from above 0 or ``variation`` is below 1; when it is called, if an image
-            has other than three channels.
+        ValueError: If ``gain`` does not ascend from above 0 or ``variation`` is below 1.
+        DataError: When it is called, if an image has other than three channels.
     """
 
     def __init__(self, gain: tuple[float, float] = (0.0012, 0.004), *, variation: float = 2.0) -> None:
@@ -57,6 +57,6 @@ class CameraNoise:
     def __call__(self, image: Map, random: np.random.Generator) -> Map:
         """Add noise to an image, float32 ``[H, W, 3]``."""
         if image.shape[2] != 3:
-            refuse("channels", image.shape[2], "3 for CameraNoise, whose sensor sees red, green and blue")
+            refuse("channels", image.shape[2], "3 for CameraNoise, whose sensor sees red, green and blue", DataError)
         gain = np.exp(random.uniform(*np.log(self._gain)))
         return add_camera_noise(image, (gain / self._variation, self._variation * gain), random)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from acda.models import LPKPN, VDSR, Restorer, laplacian_pyramid
 from datamodules.batches import RestorationBatch
 from lit_modules.callbacks import PictureLogger
+from lit_modules.errors import UsageError
 from lit_modules.losses import Charbonnier, PyramidLoss
 from lit_modules.tasks.restoration import RestorationTask
 from tests.support.restorations import Photographs, Scaled, degraded, pair, randomised
@@ -310,3 +311,32 @@ def test_a_network_that_changes_the_size_is_refused(stage: str) -> None:
 def test_bad_arguments_are_named(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RestorationTask(Scaled(), **arguments)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_any_number_of_channels_is_scored_jointly(trainer: Trainer, count: int) -> None:
+    whole = pair(24, 31)
+    batch = RestorationBatch(*(image.repeat(1, 2, 1, 1)[:, :count] for image in whole[:2]), whole.id)
+    (metrics,) = trainer.test(RestorationTask(Scaled(FACTOR), protocol="sidd"), Photographs([batch]), verbose=False)
+    prediction, target = (255 * hwc(in_8_bits(image[0])) for image in (FACTOR * batch.image, batch.target))
+    assert metrics["test/psnr"] == pytest.approx(peak_signal_noise_ratio(target, prediction, data_range=255), abs=1e-3)
+    ssim = structural_similarity(target, prediction, channel_axis=2, **SSIM)
+    assert metrics["test/ssim"] == pytest.approx(ssim, abs=1e-4)
+
+
+def test_y_of_one_channel_is_that_channel(trainer: Trainer) -> None:
+    whole = pair(24, 31)
+    batch = RestorationBatch(*(image[:, :1] for image in whole[:2]), whole.id)
+    (metrics,) = trainer.test(RestorationTask(Scaled(FACTOR)), Photographs([batch]), verbose=False)
+    prediction, target = (255 * hwc(in_8_bits(image[0])) for image in (FACTOR * batch.image, batch.target))
+    assert metrics["test/psnr_y"] == pytest.approx(
+        peak_signal_noise_ratio(target, prediction, data_range=255), abs=1e-3
+    )
+
+
+def test_y_is_not_taken_of_other_channels() -> None:
+    images = torch.rand(1, 5, 24, 24), torch.rand(1, 5, 24, 24)
+    with pytest.raises(UsageError, match=r"^protocol must be sidd, .* images of 5 channels: --model\.init_args\."):
+        RestorationTask(Scaled()).step(RestorationBatch(*images, ["a"]), "val")
+    with pytest.raises(UsageError, match=r"^channels must be rgb for images of 5 channels, got 'y'"):
+        RestorationTask(Scaled(), channels="y").step(RestorationBatch(*images, ["a"]), "train")

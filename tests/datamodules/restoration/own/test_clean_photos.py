@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from datamodules import CleanPhotosDataModule, DataError
 from datamodules.batches import RestorationBatch
 from datamodules.restoration.degradations import JPEG, Bicubic, CameraNoise, GaussianNoise, VaryingBlur
+from datamodules.restoration.own.degraded_samples import DegradedPatches
 from datamodules.samples import collate
 from datamodules.types import Map
-from tests.support.restoration_files import write_pairs
+from tests.support.restoration_files import draw_photograph, write_pairs
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +49,6 @@ class Invert:
 
     def __call__(self, image: Map, random: np.random.Generator) -> Map:
         return (image + self.strength * (1 - 2 * image)).astype(np.float32)
-
-
-class Size:
-    """Shows the height of the image it is given, over 1000, and a number that is drawn."""
-
-    def __call__(self, image: Map, random: np.random.Generator) -> Map:
-        degraded = np.full_like(image, image.shape[0] / 1000)
-        degraded[..., 1] = random.random()
-        return degraded
 
 
 def test_targets_are_the_files_and_images_what_the_degradation_makes_of_them(photos: Path) -> None:
@@ -140,26 +132,17 @@ def test_noise_of_a_patch_is_drawn_anew_in_each_epoch(tmp_path: Path) -> None:
     assert (correlations - torch.eye(len(correlations))).abs().max() < 0.15
 
 
-def test_patches_are_degraded_with_their_surroundings(tmp_path: Path) -> None:
-    root = write_pairs(tmp_path / "pairs", size=(148, 160))
-    for degradation in (Bicubic(2), Bicubic(4)):
-        data = module(root, degradation=degradation, augment=False, patches_per_image=60)
-        compared = 0
-        for batch in all_of(data, "train"):
-            for image, target, name in zip(batch.image, batch.target, batch.id, strict=True):
-                clean = stored(root, f"{name[:-5]}.png")
-                windows = clean.unfold(1, 24, 1).unfold(2, 24, 1)
-                ((top, left),) = (windows == target[:, None, None]).all(0).flatten(2).all(2).nonzero().tolist()
-                inside = 24 <= top <= clean.shape[1] - 48 and 24 <= left <= clean.shape[2] - 48
-                if inside and top % 4 == left % 4 == 0:
-                    whole = degradation(clean.permute(1, 2, 0).numpy(), np.random.default_rng(0))
-                    expected = torch.from_numpy(whole[top : top + 24, left : left + 24]).permute(2, 0, 1)
-                    torch.testing.assert_close(image, expected, rtol=0, atol=1e-6)
-                    compared += 1
-        assert compared
-    data = module(root, degradation=Size(), patches_per_image=20)
-    heights = {round(1000 * image[0, 0, 0].item()) for batch in all_of(data, "train") for image in batch.image}
-    assert max(heights) == 72 and min(heights) >= 24
+@pytest.mark.parametrize(("top", "left"), [(0, 0), (4, 100), (24, 60), (124, 136), (60, 8)])
+@pytest.mark.parametrize("scale", [2, 4])
+def test_a_patch_is_degraded_as_the_whole_image_is(scale: int, top: int, left: int) -> None:
+    """At multiples of the scale, where what is left out beyond the surroundings does not matter."""
+    clean = draw_photograph(148, 160, np.random.RandomState(0))
+    patches = DegradedPatches(Bicubic(scale), [], lambda pair: (clean, clean), side=24, per_image=1)
+    degraded, target = patches.cut((clean, clean), top, left)
+    whole = Bicubic(scale)(clean.astype(np.float32) / np.float32(255), np.random.default_rng(0))
+    part = slice(top, top + 24), slice(left, left + 24)
+    np.testing.assert_array_equal(target, clean[part])
+    np.testing.assert_allclose(degraded, whole[part], atol=1e-6)
 
 
 class Task(LightningModule):
@@ -255,7 +238,7 @@ def test_faults_are_told_before_anything_runs(photos: Path, tmp_path: Path) -> N
     ):
         module(photos, degradation=wrong).setup("fit")
     grey = write_pairs(tmp_path / "grey", channels=1)
-    with pytest.raises(ValueError, match=r"^channels must be 3 for CameraNoise, whose sensor sees .*, got 1$"):
+    with pytest.raises(DataError, match=r"^channels must be 3 for CameraNoise, whose sensor sees .*, got 1$"):
         module(grey, channels=1, degradation=CameraNoise()).setup("test")
     with pytest.raises(DataError, match=r"^clean_dir='.*/absent' does not exist\. Name a folder that holds images"):
         module(photos, clean_dir=str(tmp_path / "absent")).setup("fit")

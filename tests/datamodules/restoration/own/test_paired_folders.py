@@ -252,6 +252,27 @@ def test_sizes_that_do_not_fit_are_named(pairs: Path) -> None:
         module(pairs, scale=4).setup("fit")
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+@pytest.mark.parametrize("side", ["degraded", "clean"])
+def test_pairs_that_a_camera_turned_differently_are_refused(tmp_path: Path, side: str, suffix: str) -> None:
+    root = write_pairs(tmp_path / "pairs", size=(60, 60), degraded=f"degraded/{{name}}.{suffix}")
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    (path,) = (root / side).glob("photo_0.*")
+    Image.open(path).copy().save(path, exif=exif)
+    orientations = r"3, but '.*' 1" if side == "degraded" else r"1, but '.*' 3"
+    with pytest.raises(DataError, match=rf"/degraded/photo_0\..*' has the EXIF orientation {orientations}: turned so"):
+        module(root).setup("fit")
+    (other,) = (root / ("clean" if side == "degraded" else "degraded")).glob("photo_0.*")
+    Image.open(other).copy().save(other, exif=exif)
+    for split in ("train", "val", "test"):  # both alike: read as shown
+        for batch in all_of(module(root), split):
+            if batch.id[0].startswith("photo_0."):
+                with Image.open(root / "clean" / "photo_0.png") as file:
+                    upright = np.asarray(file.transpose(Image.Transpose.ROTATE_180)) / 255
+                np.testing.assert_allclose(batch.target[0].permute(1, 2, 0), upright, atol=1e-7)
+
+
 def test_grey_and_colour_do_not_mix(pairs: Path) -> None:
     path = pairs / "degraded" / "photo_0.png"
     Image.open(path).convert("L").save(path)
