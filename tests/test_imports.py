@@ -97,7 +97,7 @@ TIERS: dict[str, list[tuple[str, ...]]] = {
     "datamodules": [
         ("batches", "errors", "types"),
         ("files",),
-        ("annotations", "transforms"),
+        ("transforms",),
         ("prediction", "samples", "seeding", "splits", "workers"),
         ("base",),
         ("classification", "crowd", "patterns", "restoration"),
