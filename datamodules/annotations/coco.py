@@ -106,17 +106,16 @@ def _read_object(record: Any) -> CocoObject:
         raise Malformed(f"category_id must be a number, got {shorten(category_id)}")
     if record.get("iscrowd"):
         return CocoObject(image_id, category_id, "box", ())
-    positions = _read_keypoints(record.get("keypoints") or [])
-    if positions:
-        return CocoObject(image_id, category_id, "keypoint", tuple(positions))
+    if record.get("keypoints"):
+        positions = _read_keypoints(record["keypoints"])
+        if positions:
+            return CocoObject(image_id, category_id, "keypoint", tuple(positions))
     box = record.get("bbox")
     if not isinstance(box, list) or len(box) != 4:
         raise Malformed(f"bbox must be [x, y, width, height], got {shorten(box)}")
-    x, y, width, height = (read_number(value, name) for value, name in zip(box, _SIDES, strict=True))
-    return CocoObject(image_id, category_id, "box", (find_box_centre(x, y, width, height),))
-
-
-_SIDES = "x", "y", "width", "height"
+    x, y = read_number(box[0], "x"), read_number(box[1], "y")
+    centre = find_box_centre(x, y, read_number(box[2], "width"), read_number(box[3], "height"))
+    return CocoObject(image_id, category_id, "box", (centre,))
 
 
 def _read_keypoints(values: Any) -> list[Position]:

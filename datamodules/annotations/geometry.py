@@ -26,7 +26,7 @@ def read_number(value: Any, name: str) -> float:
     Raises:
         Malformed: If it is another thing, or not finite.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if type(value) not in (int, float) or not math.isfinite(value):  # not bool, which is an int, too
         raise Malformed(f"{name} must be a finite number, got {value!r}")
     return float(value)
 

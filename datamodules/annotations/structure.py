@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -134,7 +134,7 @@ class Collector:
         self._entries[name] = entry
         return entry
 
-    def wants(self, kind: str, categories: Iterable[str] = (), count: int = 1) -> bool:
+    def wants(self, kind: str, categories: Sequence[str] = (), count: int = 1) -> bool:
         """Count objects, and tell whether they are picked.
 
         Args:
@@ -145,13 +145,16 @@ class Collector:
         Returns:
             Whether to put them into their image.
         """
-        picked = not self._wanted
         for category in categories:
             self._categories[category] += count
-            picked = picked or category in self._wanted
+        picked = self.picks(*categories)
         if picked:
             self._kinds[kind] += count
         return picked
+
+    def picks(self, *categories: str) -> bool:
+        """Tell whether objects of these categories are picked, without counting them."""
+        return not self._wanted or not self._wanted.isdisjoint(categories)
 
     def leave_out(self, what: str, count: int = 1) -> None:
         """Count what is no object, to be told in the description.
