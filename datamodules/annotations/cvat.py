@@ -52,6 +52,8 @@ def read_cvat(path: Path, collector: Collector) -> Annotations:
         line, column = error.position
         what = str(error).partition(":")[0]
         raise DataError(f"'{path}', line {line}, column {column + 1}: no valid XML ({what}).") from error
+    except (LookupError, ValueError) as error:  # of an encoding that is not known
+        raise DataError(f"'{path}' is no usable XML ({error}).") from error
     except OSError as error:
         raise DataError(f"'{path}' cannot be read: {error.strerror}.") from error
     if root.tag != "annotations":

@@ -171,6 +171,7 @@ def test_a_single_file_of_one_image(tmp_path: Path) -> None:
         (b"{}", r", got the keys none\."),
         (b"<annotation><object/></annotation>", r"must be XML of CVAT for images, .* got the root annotation\."),
         (b"<annotations><image id='1'></annotations>", r"'.*x', line 1, column 30: no valid XML \(mismatched tag\)\."),
+        (b"<?xml version='1.0' encoding='no-such'?><annotations/>", r"'.*x' is no usable XML \(unknown encoding"),
         (b"<annotations><track id='1'/></annotations>", r"is CVAT's XML for video\. Export the task again as"),
         (b"<annotations><version>1.1</version></annotations>", r"'.*x' \(CVAT XML\) names no image\."),
         (b'{"images": [], "annotations": []}', r"'.*x' \(COCO JSON\) names no image\."),
