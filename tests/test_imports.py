@@ -97,6 +97,7 @@ TIERS: dict[str, list[tuple[str, ...]]] = {
     "datamodules": [
         ("batches", "errors", "types"),
         ("files",),
+        ("annotations",),
         ("transforms",),
         ("prediction", "samples", "seeding", "splits", "workers"),
         ("base",),

@@ -1,15 +1,13 @@
 """Positions of heads as crowd data sets publish them: a MATLAB file beside each image."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from datamodules.annotations.arrays import read_published
 from datamodules.errors import DataError, abbreviate
 from datamodules.files.listing import list_image_names
-from datamodules.files.matlab import read_variable, unusable
 from datamodules.types import Points
 
 
@@ -25,7 +23,7 @@ def read_image_info(path: Path) -> Points:
     Raises:
         DataError: If the file is missing, damaged, or holds something else; names it.
     """
-    return _read(path, "image_info", lambda variable: variable[0, 0][0, 0][0])
+    return read_published(path, "image_info").astype(np.float32)
 
 
 def read_ann_points(path: Path) -> Points:
@@ -40,7 +38,7 @@ def read_ann_points(path: Path) -> Points:
     Raises:
         DataError: As there.
     """
-    return _read(path, "annPoints", lambda variable: variable)
+    return read_published(path, "annPoints").astype(np.float32)
 
 
 def pair_files(images: Path, annotations: Path, prefix: str = "", suffix: str = "") -> list[tuple[Path, Path]]:
@@ -88,21 +86,3 @@ def pair_files(images: Path, annotations: Path, prefix: str = "", suffix: str = 
 def _split_numbers(name: str) -> list[str | int]:
     """Split a name into texts and numbers in turn: sorted by these, numbers in names ascend."""
     return [int(part) if position % 2 else part for position, part in enumerate(re.split(r"([0-9]+)", name))]
-
-
-def _read(path: Path, variable: str, locate: Callable[[Any], Any]) -> Points:
-    """Read positions in a variable of a MATLAB file."""
-    content = read_variable(path, variable)
-    try:
-        points = np.asarray(locate(content))
-    except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise unusable(path, f"its {variable} is not built as published. Replace it") from error
-    if points.dtype.kind not in "fiu":
-        raise unusable(path, f"its {variable} holds no numbers. Replace it")
-    if points.size == 0:  # no heads, in whatever shape
-        return np.zeros((0, 2), np.float32)
-    if points.ndim != 2 or points.shape[1] != 2:
-        raise unusable(path, f"its points have the shape {points.shape}, not (N, 2). Replace it")
-    if not np.isfinite(points).all():
-        raise unusable(path, "it holds coordinates that are not finite. Correct or replace it")
-    return points.astype(np.float32)
