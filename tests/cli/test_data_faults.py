@@ -168,8 +168,8 @@ def test_prediction_goes_on_where_ones_own_files_are_lost(workers: int, fate: st
     for name, reason in failed.items():
         assert_says(f"error: {reason}", "photos/*", fate)
         assert f"photos/{name}" in reason
-        assert reason in ended.stderr.splitlines()
-    assert f"{len(failed)} of 8 inputs failed: listed in {folder / 'failed.csv'}" in ended.stderr.splitlines()
+        assert f"warning: {reason}" in ended.stderr.splitlines()
+    assert f"warning: {len(failed)} of 8 inputs failed: listed in {folder / 'failed.csv'}" in ended.stderr.splitlines()
 
 
 def test_two_processes_share_the_list_of_what_failed() -> None:
