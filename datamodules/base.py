@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.errors import DataError, check_at_least, refuse
+from datamodules.files.limits import set_max_pixels
 from datamodules.files.listing import IMAGE_SUFFIXES
 from datamodules.prediction import make_prediction_loader
 from datamodules.samples import ImageFolder, InputFiles, SampleSet, collate
@@ -44,13 +45,25 @@ class ImageDataModule(LightningDataModule, ABC):
             main process reads them.
         predict_dir: Folder of the images to predict, searched with its sub-folders, through links too, but for hidden
             ones and those of systems, see :func:`~datamodules.files.listing.find_images`. Default: none.
+        max_pixels: Most pixels, height × width, of an image that is read, in all of the program. Default: 2³⁰, of which
+            the colours take 3 GiB.
 
     Raises:
         ValueError: If ``batch_size`` is below 1 or ``num_workers`` below 0.
     """
 
-    def __init__(self, batch_size: int = 32, num_workers: int = 0, predict_dir: str | None = None) -> None:
+    def __init__(
+        self,
+        batch_size: int = 32,
+        num_workers: int = 0,
+        predict_dir: str | None = None,
+        *,
+        max_pixels: int | None = None,
+    ) -> None:
         super().__init__()
+        if max_pixels is not None:
+            check_at_least(1, max_pixels=max_pixels)
+            set_max_pixels(max_pixels)
         check_at_least(1, batch_size=batch_size)
         check_at_least(0, num_workers=num_workers)
         self.batch_size = batch_size

@@ -107,12 +107,14 @@ class DegradedBatch(NamedTuple):
             but for one's own images of other channels.
         bits: Bits of each channel in the file, 8 or 16, int64 ``[N]``.
         grey: Whether the file's image is grey, bool ``[N]``.
+        profile: ICC profile of each image's pixels, empty where the file has none.
         id: One name for each image, unique within the data set (a path relative to its folder).
     """
 
     image: Tensor
     bits: Tensor
     grey: Tensor
+    profile: list[bytes]
     id: list[str]
 
 

@@ -52,6 +52,7 @@ OWN = {"val_fraction": 0.3, "test_fraction": 0.3, "predict_upscale": 1}
 PLACES = {
     "StreamingImageNetDataModule": "url",
     "LabelledImagesDataModule": "images_dir",
+    "PointsDataModule": "images_dir",
     "PairedFoldersDataModule": "degraded_dir",
     "CleanPhotosDataModule": "clean_dir",
 }
@@ -71,10 +72,8 @@ SMALL: dict[str, tuple[str, dict[str, object]]] = {
         "synthetic_crowd",
         {**CROWD, "num_train": 6, "num_test": 3, "height": 96, "width": 128, "max_heads": 30},
     ),
-    "LabelledImagesDataModule": (
-        "imagenet/train",
-        OWN_CLASSES,
-    ),
+    "LabelledImagesDataModule": ("imagenet/train", OWN_CLASSES),
+    "PointsDataModule": ("shanghaitech/part_A/train_data/images", {**CROWD, "val_fraction": 0.3, "test_fraction": 0.3}),
     "RealSRDataModule": ("realsr", {**RESTORATION, "val_fraction": 0.2}),
     "SIDDDataModule": ("sidd", {**RESTORATION, "val_fraction": 0.25, "block_size": 32}),
     "SamplePhotosDataModule": ("sample_photos", RESTORATION),
@@ -92,6 +91,8 @@ def data_arguments(config: dict, data_dir: Path, own_images: tuple[Path, set[str
         arguments.append(f"--data.init_args.{PLACES.get(name, 'data_dir')}={data_dir / folder}")
     if name == "PairedFoldersDataModule":
         arguments.append(f"--data.init_args.clean_dir={data_dir / 'pairs' / 'clean'}")
+    if name == "PointsDataModule":
+        arguments.append(f"--data.init_args.annotations={data_dir / 'shanghaitech/part_A/train_data/ground-truth'}")
     if name in ("PairedFoldersDataModule", "CleanPhotosDataModule"):
         arguments.append(f"--data.init_args.cache_dir={data_dir / 'converted'}")
     if name != "PatternsDataModule":

@@ -97,7 +97,8 @@ TIERS: dict[str, list[tuple[str, ...]]] = {
     "datamodules": [
         ("batches", "errors", "types"),
         ("files",),
-        ("annotations", "transforms"),
+        ("annotations",),
+        ("transforms",),
         ("prediction", "samples", "seeding", "splits", "workers"),
         ("base",),
         ("classification", "crowd", "patterns", "restoration"),

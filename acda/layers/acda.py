@@ -70,6 +70,7 @@ class ACDAConv2d(AdaptiveConvolution):
         torch.Size([1, 32, 20, 30])
     """
 
+    filled_in: ClassVar[frozenset[str]] = frozenset({"bases"})
     _defaults: ClassVar[dict[str, object]] = {"dilation": (1, 1), "groups": 1, "padding_mode": "zeros"}
     bases: Tensor
     bias: nn.Parameter | None

@@ -29,6 +29,8 @@ class AdaptiveConvolution(nn.Module, ABC):
         ValueError: Naming the argument that is below 1.
     """
 
+    filled_in: ClassVar[frozenset[str]] = frozenset()
+    """Names of buffers that a layer computes where a state dict that it loads lacks them."""
     _defaults: ClassVar[dict[str, object]] = {}
 
     def __init__(self, in_channels: int, out_channels: int, geometry: Geometry, counts: Mapping[str, int]) -> None:

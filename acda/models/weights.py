@@ -69,7 +69,7 @@ def load_weights(network: nn.Module, path: str | Path) -> LoadReport:
     return LoadReport(
         str(path),
         loaded=tuple(fits),
-        kept=tuple(key for key in ours if key not in place),
+        kept=tuple(key for key in ours if key not in place and not is_filled_in(network, key)),
         mismatched=tuple(
             f"{key} {list(theirs[name].shape)} for {list(ours[key].shape)}"
             for key, name in place.items()
@@ -77,6 +77,20 @@ def load_weights(network: nn.Module, path: str | Path) -> LoadReport:
         ),
         unused=tuple(name for name in theirs if name not in place.values()),
     )
+
+
+def is_filled_in(network: nn.Module, key: str) -> bool:
+    """Tell whether a network computes one of its tensors where a state dict that it loads lacks it.
+
+    Args:
+        network: The network.
+        key: Name of the tensor in its state dict.
+
+    Returns:
+        Whether its layer says so, see :attr:`acda.layers.adaptive_convolution.AdaptiveConvolution.filled_in`.
+    """
+    owner, _, name = key.rpartition(".")
+    return name in getattr(network.get_submodule(owner), "filled_in", ())
 
 
 def _best_place(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dict[str, str]:

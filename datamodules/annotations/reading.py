@@ -1,109 +1,189 @@
-"""Annotations of whatever kind, told by what is in the files."""
+"""Annotations of any format that is known, recognised by what files hold, not by their names."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, get_args
 
-import numpy as np
-
+from datamodules.annotations.arrays import is_numbers, read_matlab, read_numbers, read_numpy
+from datamodules.annotations.coco import read_coco, slim
 from datamodules.annotations.cvat import read_cvat
-from datamodules.annotations.json_files import load, read_json, read_labelme
-from datamodules.annotations.marks import Annotations, Marks, as_positions
-from datamodules.annotations.matlab_points import read_ann_points, read_image_info
-from datamodules.annotations.points_table import read_points_table
-from datamodules.errors import DataError
-from datamodules.files.listing import is_hidden
-from datamodules.types import Points
+from datamodules.annotations.label_studio import is_label_studio, read_label_studio
+from datamodules.annotations.labelme import read_labelme
+from datamodules.annotations.structure import Annotations, Collector, Unit
+from datamodules.annotations.tables import read_table
+from datamodules.errors import DataError, abbreviate, check_one_of, refuse
+from datamodules.files.listing import IMAGE_SUFFIXES, require_folder
+from datamodules.files.progress import show_progress
+from datamodules.files.texts import find_encoding, load_json, read_start
 
-_ARRAYS = (".npy", ".txt", ".mat")
+_COCO, _LABELME, _LABEL_STUDIO, _CVAT, _CSV = "COCO JSON", "LabelMe JSON", "Label Studio JSON", "CVAT XML", "CSV"
+_NUMPY, _NUMBERS, _MATLAB, _EMPTY = "NumPy arrays", "texts of numbers", "MATLAB files", "nothing"
+_FOR_EACH_IMAGE = _LABELME, _NUMPY, _NUMBERS, _MATLAB
+_WITHOUT_UNIT = _CSV, _NUMPY, _NUMBERS
+_KNOWN_JSON = "COCO (images, annotations), LabelMe or AnyLabeling (shapes), or Label Studio (a list of tasks)"
 
 
-def read_annotations(path: Path, category: str | None = None) -> Annotations:
-    """Read annotations: one file for all images, or a folder with one for each.
+def read_annotations(
+    annotations: str | Path | None,
+    images_dir: Path,
+    *,
+    category: str | Sequence[str] | None = None,
+    coordinates: Unit | None = None,
+) -> Annotations:
+    """Read annotations of any format that is known.
+
+    One file for all images: CSV, JSON of COCO or Label Studio, XML of CVAT. Or a folder, searched with its sub-folders,
+    with a file for each image: JSON of LabelMe or AnyLabeling, NumPy's ``.npy``, texts of numbers, or MATLAB's files as
+    ShanghaiTech and UCF-QNRF have them. Other files in the folder are left out, and named in the description. Shows
+    progress where it takes long.
 
     Args:
-        path: A table (CSV), JSON of COCO or Label Studio, XML of CVAT; or a folder, searched with its sub-folders, with
-            files of LabelMe or AnyLabeling, or ``.npy``, ``.txt`` or ``.mat`` files of positions, each named as its
-            image (in MATLAB's files ``GT_`` before the name or ``_ann`` after it is left out).
-        category: The objects to pick; None: all.
+        annotations: The file or folder; None for files beside the images.
+        images_dir: Folder of the images.
+        category: The categories to pick; None for all objects. Default: None.
+        coordinates: What the coordinates of CSV, NumPy and texts count, which do not say it: ``pixels``, ``fraction``
+            or ``percent`` of the image's size. None for pixels, or what the format says. Default: None.
 
     Returns:
-        What is annotated, positions as in the files.
+        The annotations, with positions as in the file.
 
     Raises:
-        DataError: If it is missing, of no known kind, or something in it is wrong; names file and row.
+        ValueError: If ``coordinates`` is another word.
+        DataError: If a file cannot be read, is of no format that is known, or holds something wrong; names the file and
+            the row or element.
     """
-    if path.is_dir():
-        return _read_folder(path, category)
-    try:
-        with path.open("rb") as file:
-            begin = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
-    except OSError as error:
-        raise DataError(
-            f"annotations='{path}' cannot be read: {error.strerror}. Name the file or folder of your annotations."
-        ) from error
-    if not begin:
-        raise DataError(f"annotations='{path}' is empty. Name the file or folder of your annotations.")
-    if begin in b"{[":
-        return read_json(path, category)
-    return read_cvat(path, category) if begin == b"<" else read_points_table(path, category)
+    if coordinates is not None:
+        check_one_of(get_args(Unit), coordinates=coordinates)
+    path = images_dir if annotations is None else Path(annotations).expanduser()
+    if annotations is not None and path.is_file():
+        return _read_file(path, category, coordinates)
+    argument, remedy = "annotations", "Name a file or folder of annotations."
+    if annotations is None:
+        argument, remedy = "images_dir", "Name the folder of the images."
+    return _read_folder(require_folder(path, argument, remedy), category, coordinates)
 
 
-def _read_folder(folder: Path, category: str | None) -> Annotations:
-    files = sorted(
-        (path, path.relative_to(folder).as_posix())
-        for path in folder.rglob("*")
-        if path.suffix.lower() in (".json", *_ARRAYS) and not any(map(is_hidden, path.relative_to(folder).parts))
-    )
-    by_suffix = {suffix: [f for f in files if f[0].suffix.lower() == suffix] for suffix in (".json", *_ARRAYS)}
-    present = [suffix for suffix, found in by_suffix.items() if found]
-    if not present:
+def _read_file(path: Path, category: str | Sequence[str] | None, coordinates: Unit | None) -> Annotations:
+    kind, content = _recognise(path)
+    if kind == _EMPTY:
+        raise DataError(f"'{path}' is empty.")
+    if kind is None:
+        raise DataError(f"'{path}' {content}.")
+    unit = _take_unit(kind, path, coordinates)
+    collector = Collector(path, kind, unit, category)
+    if kind == _CSV:
+        return read_table(path, collector)
+    if kind == _COCO:
+        return read_coco(content, path, collector)
+    if kind == _LABEL_STUDIO:
+        return read_label_studio(content, path, collector)
+    if kind == _CVAT:
+        return read_cvat(path, collector)
+    _read_one(path, kind, content, path.parent, collector)
+    return collector.finish()
+
+
+def _read_folder(folder: Path, category: str | Sequence[str] | None, coordinates: Unit | None) -> Annotations:
+    files = [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and not file.name.startswith(".") and file.suffix.lower() not in IMAGE_SUFFIXES
+    ]
+    collector, first = None, folder
+    empty, others, tables = [], [], []
+    for file in show_progress(files, f"Reading '{folder}'", "files"):
+        kind, content = _recognise(file)
+        if kind == _EMPTY:
+            empty.append(file)
+        elif kind not in _FOR_EACH_IMAGE:
+            others.append(file.relative_to(folder).as_posix())
+            tables += [f"'{file}' ({kind})"] if kind else []
+        else:
+            if collector is None:
+                collector, first = Collector(folder, kind, _take_unit(kind, folder, coordinates), category), file
+            if collector.title != kind:
+                raise DataError(
+                    f"'{folder}' must hold annotations of one format, got {collector.title} ('{first}') and {kind} "
+                    f"('{file}'). Keep those that are meant."
+                )
+            _read_one(file, kind, content, folder, collector)
+    if collector is None:
+        hint = f"; to read a table, name the file: {abbreviate(tables)}" if tables else ""
         raise DataError(
-            f"annotations='{folder}' holds no annotations: files of LabelMe (.json), or {', '.join(_ARRAYS)} files."
+            f"'{folder}' holds no annotations: none of {len(files)} files is one of {', '.join(_FOR_EACH_IMAGE)}{hint}."
         )
-    if present == [".json"]:
-        labelme = [file for file in files if not isinstance(load(file[0]), list)]
-        return read_labelme(labelme, category) if len(files) > 1 or labelme else read_json(files[0][0], category)
-    if len(present) > 1:
-        raise DataError(
-            f"annotations='{folder}' holds annotations of several kinds: {', '.join(present)}. Keep those of one."
-        )
-    if category is not None:
-        raise DataError(f"category must be left out, got {category!r}: {present[0]} files hold positions alone.")
-    read = _READERS[present[0]]
-    marks = [Marks(_image_of(name), as_positions(read(path), f"'{path}'"), f"'{path}'") for path, name in files]
-    count = sum(len(mark.positions) for mark in marks)
-    return Annotations(f"{len(marks)} {present[0]} files in '{folder}': {count} positions", marks, None)
+    for file in empty:
+        if collector.title != _NUMBERS:
+            raise DataError(f"'{file}' is empty. Complete or remove it.")
+        _read_one(file, _NUMBERS, None, folder, collector)
+    if others:
+        collector.leave_out(f"other files ({abbreviate(others, shown=3)})", len(others))
+    return collector.finish()
 
 
-def _image_of(name: str) -> str:
-    folder, slash, stem = name.rpartition(".")[0].rpartition("/")
-    return folder + slash + stem.removeprefix("GT_").removesuffix("_ann")
+def _read_one(path: Path, kind: str, content: Any, root: Path, collector: Collector) -> None:
+    """Read a file below a folder of annotations that belongs to one image."""
+    folder = path.parent.relative_to(root)
+    if kind == _LABELME:
+        read_labelme(content, path, folder.as_posix(), collector)
+        return
+    stem = path.stem
+    if kind == _MATLAB:
+        points, stem = read_matlab(path)
+    else:
+        points = read_numpy(path) if kind == _NUMPY else read_numbers(path)
+    aliases = () if stem == path.stem else ((folder / path.stem).as_posix(),)
+    entry = collector.open((folder / stem).as_posix(), f"'{path}'", aliases=aliases)
+    collector.wants("point", count=len(points))
+    for x, y in points.tolist():
+        entry.put(x, y)
 
 
-def _read_npy(path: Path) -> Points:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"'{path}' cannot be read as an array: {error}.") from error
-    return np.asarray(array)
+def _take_unit(kind: str, path: Path, coordinates: Unit | None) -> Unit:
+    stated: Unit = "percent" if kind == _LABEL_STUDIO else "pixels"
+    if coordinates not in (None, stated) and kind not in _WITHOUT_UNIT:
+        refuse("coordinates", coordinates, f"left out for '{path}': {kind} has {stated}", DataError)
+    return coordinates or stated
 
 
-def _read_txt(path: Path) -> Points:
-    try:
-        text = path.read_text(encoding="utf-8").replace(",", " ").replace(";", " ")
-        rows = [line.split() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-        return np.asarray([[float(number) for number in row] for row in rows])
-    except (OSError, ValueError) as error:
-        raise DataError(f"'{path}' cannot be read as rows of x and y: {error}.") from error
+def _recognise(path: Path) -> tuple[str | None, Any]:
+    """Tell the format of a file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The format, and what a JSON file holds; or None and what the file is instead.
+    """
+    start = read_start(path, 4096)
+    if start.startswith(b"\x93NUMPY"):
+        return _NUMPY, None
+    if start.startswith(b"MATLAB"):
+        return _MATLAB, None
+    if start.startswith(b"PK\x03\x04"):
+        return None, "is an archive or an Excel table. Unpack it, or save it as CSV"
+    text = start.decode(find_encoding(start), errors="ignore").lstrip()
+    if not text:
+        return _EMPTY, None
+    if text[0] == "<":
+        return _CVAT, None
+    if text[0] in "[{":
+        content = load_json(path, slim)
+        kind = _recognise_json(content)
+        keys = sorted(content) if isinstance(content, dict) else None
+        is_list = "a list" if keys is None else f"the keys {abbreviate(keys, shown=8) or 'none'}"
+        return kind, content if kind else f"must be JSON of {_KNOWN_JSON}, got {is_list}"
+    if "\0" in text:
+        return None, "is of no format that is known: it is no text"
+    first = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "#")
+    return (_NUMBERS if first == "#" or is_numbers(first) else _CSV), None
 
 
-def _read_mat(path: Path) -> Points:
-    try:
-        return read_image_info(path)
-    except DataError as error:
-        if "holds no variable" not in str(error):
-            raise
-    return read_ann_points(path)
-
-
-_READERS: dict[str, Callable[[Path], Points]] = {".npy": _read_npy, ".txt": _read_txt, ".mat": _read_mat}
+def _recognise_json(content: Any) -> str | None:
+    if is_label_studio(content):
+        return _LABEL_STUDIO
+    if not isinstance(content, dict):
+        return None
+    if isinstance(content.get("shapes"), list):
+        return _LABELME
+    return _COCO if "images" in content and "annotations" in content else None

@@ -99,6 +99,8 @@ class LabelledFiles(SampleSet[LabelledBatch]):
         Raises:
             DataError: If it cannot be read and may not be skipped; names the file.
         """
+        if not 0 <= index < len(self):
+            raise IndexError(index)
         for step in range(len(self)):
             source = int(self._indices[(index + step) % len(self)])
             path = self._paths[source]

@@ -1,10 +1,44 @@
-"""Images and annotations as crowd data sets publish them: a MATLAB file for each image."""
+"""Positions of heads as crowd data sets publish them: a MATLAB file beside each image."""
 
 import re
 from pathlib import Path
 
+import numpy as np
+
+from datamodules.annotations.arrays import read_published
 from datamodules.errors import DataError, abbreviate
 from datamodules.files.listing import list_image_names
+from datamodules.types import Points
+
+
+def read_image_info(path: Path) -> Points:
+    """Read the heads' positions in a file of ShanghaiTech, ``image_info{1}.location``.
+
+    Args:
+        path: The MATLAB file.
+
+    Returns:
+        Positions (x, y) as annotated, in pixels, float32 ``[N, 2]``; N may be 0.
+
+    Raises:
+        DataError: If the file is missing, damaged, or holds something else; names it.
+    """
+    return read_published(path, "image_info").astype(np.float32)
+
+
+def read_ann_points(path: Path) -> Points:
+    """Read the heads' positions in a file of UCF-QNRF, ``annPoints``.
+
+    Args:
+        path: The MATLAB file.
+
+    Returns:
+        As :func:`read_image_info`.
+
+    Raises:
+        DataError: As there.
+    """
+    return read_published(path, "annPoints").astype(np.float32)
 
 
 def pair_files(images: Path, annotations: Path, prefix: str = "", suffix: str = "") -> list[tuple[Path, Path]]:

@@ -8,7 +8,10 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from datamodules.annotations import Marks, Unit, match_images, read_annotations, to_pixels
+from datamodules.annotations.matching import match_images
+from datamodules.annotations.reading import read_annotations
+from datamodules.annotations.structure import ImageAnnotation, Unit
+from datamodules.annotations.units import check_unit, to_pixels
 from datamodules.crowd.base import CrowdDataModule, Split
 from datamodules.crowd.positions import AnnotatedImage, place_points
 from datamodules.crowd.samples import CrowdFiles
@@ -54,8 +57,8 @@ class PointsDataModule(CrowdDataModule):
         test_images_dir: Folder of images for test. Default: none, they are of ``images_dir``.
         test_annotations: File or folder of what is marked in these. Default: ``test_images_dir``.
         category: Count objects of this label only. Default: all.
-        coordinates: ``pixels``, ``fraction`` or ``percent`` of the image's sides, where the file does not say it.
-            Default: ``pixels``.
+        coordinates: ``pixels``, ``fraction`` or ``percent`` of the image's sides, for files that do not say it.
+            Default: pixels there.
         unlisted: What an image is that the annotations do not name: an ``error``, or ``empty``. Default: ``error``.
         outside: Positions outside their image are moved to its ``border``, or an ``error``. Default: ``border``.
         test_fraction: Share of the images for test, where neither a table nor ``test_images_dir`` says. Default: 0.15.
@@ -79,7 +82,7 @@ class PointsDataModule(CrowdDataModule):
         test_images_dir: str | None = None,
         test_annotations: str | None = None,
         category: str | None = None,
-        coordinates: Unit = "pixels",
+        coordinates: Unit | None = None,
         unlisted: Literal["error", "empty"] = "error",
         outside: Literal["border", "error"] = "border",
         test_fraction: float = 0.15,
@@ -99,7 +102,7 @@ class PointsDataModule(CrowdDataModule):
             **kwargs,
         )
         check_fractions(test_fraction=test_fraction)
-        check_one_of(get_args(Unit), coordinates=coordinates)
+        check_one_of((*get_args(Unit), None), coordinates=coordinates)
         check_one_of(("error", "empty"), unlisted=unlisted)
         check_one_of(("border", "error"), outside=outside)
         if test_annotations is not None and test_images_dir is None:
@@ -109,7 +112,7 @@ class PointsDataModule(CrowdDataModule):
         self.test_images_dir = test_images_dir
         self.test_annotations = test_annotations
         self.category = category
-        self.coordinates: Unit = coordinates
+        self.coordinates = coordinates
         self.unlisted = unlisted
         self.outside = outside
         self._test_fraction = test_fraction
@@ -154,30 +157,30 @@ class PointsDataModule(CrowdDataModule):
     def _read(self, images_dir: str, annotations: str | None, argument: str) -> "_Marked":
         folder = Path(images_dir).expanduser()
         names = list_images(images_dir, argument)
-        place = folder if annotations is None else Path(annotations).expanduser()
-        found = read_annotations(place, self.category)
-        _log.info("%s", found.kind)
-        marks = match_images(found, names, folder, self.unlisted)
-        splits = [mark.split for mark in marks.values()]
+        found = read_annotations(annotations, folder, category=self.category, coordinates=self.coordinates)
+        _log.info("%s", found.description)
+        place, marks = found.source, match_images(found, folder, names, self.unlisted)
+        splits: list[str] = [mark.split or "" for mark in marks.values()]
         if any(splits) and not all(splits):
             raise DataError(
                 f"'{place}' says the split of some images and not of {splits.count('')} others. Say it of all."
             )
         if any(splits) and not {"train", "test"} <= {*splits, *(["test"] if self.test_images_dir else [])}:
             raise DataError(f"'{place}' must have images of split train and of test, got {sorted(set(splits))}.")
+        headers = [read_header(folder / name) for name in show_progress(names, f"Reading '{folder}'", "images")]
+        sizes = [header.size(self.exif) for header in headers]
+        check_unit(list(marks.values()), sizes, place)
         images = []
-        for name in show_progress(names, f"Reading the headers of '{folder}'", "images"):
-            header = read_header(folder / name)
-            self._check_size(marks[name], header)
-            points = to_pixels(marks[name], found.unit or self.coordinates, header.size(self.exif))
+        for (name, mark), header, (height, width) in zip(marks.items(), headers, sizes, strict=True):
+            self._check_size(mark, header)
+            points = to_pixels(mark.points, mark.unit, height, width).astype(np.float32)
             images.append(AnnotatedImage(folder / name, header, points))
         if self.outside == "error":
-            self._refuse_outside(images, marks.values())
+            self._refuse_outside(images, list(marks.values()))
         placed = place_points(images, self.exif, self.coord_offset, place)
-        sizes = [image.header.size(self.exif) for image in images]
         return _Marked(CrowdFiles([image.path for image in images], sizes, placed, names, self.exif), splits)
 
-    def _check_size(self, marks: Marks, header: ImageHeader) -> None:
+    def _check_size(self, marks: ImageAnnotation, header: ImageHeader) -> None:
         """Refuse annotations of an image of another size, which may be that of the other reading of its note."""
         if marks.size is None or marks.size == header.size(self.exif):
             return
@@ -189,18 +192,18 @@ class PointsDataModule(CrowdDataModule):
             else "Use the image that was annotated."
         )
         raise DataError(
-            f"{marks.place}: '{marks.image}' was annotated with {marks.size[0]} × {marks.size[1]} pixels, but has "
+            f"{marks.place}: '{marks.name}' was annotated with {marks.size[0]} × {marks.size[1]} pixels, but has "
             f"{height} × {width} as {self.exif}. {remedy}"
         )
 
-    def _refuse_outside(self, images: Sequence[AnnotatedImage], marks: Any) -> None:
+    def _refuse_outside(self, images: Sequence[AnnotatedImage], marks: Sequence[ImageAnnotation]) -> None:
         for image, mark in zip(images, marks, strict=True):
             corner = np.array(image.header.size(self.exif)[::-1]) + self.coord_offset - 0.5
             wrong = ((image.points < self.coord_offset - 0.5) | (image.points > corner)).any(1)
             if wrong.any():
                 x, y = image.points[wrong][0]
                 raise DataError(
-                    f"{mark.place}: {wrong.sum()} positions lie outside '{mark.image}', the first at {x:g}, {y:g}. "
+                    f"{mark.place}: {wrong.sum()} positions lie outside '{mark.name}', the first at {x:g}, {y:g}. "
                     "Correct them, or set --data.init_args.outside=border."
                 )
 

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from datamodules.annotations.matlab_points import read_image_info
-from datamodules.crowd.annotations import pair_files
+from datamodules.crowd.annotations import pair_files, read_image_info
 from datamodules.crowd.base import CrowdDataModule, Split
 from datamodules.crowd.samples import CrowdFiles, read_crowd
 from datamodules.errors import DataError, check_one_of

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from datamodules.annotations.matlab_points import read_ann_points
-from datamodules.crowd.annotations import pair_files
+from datamodules.crowd.annotations import pair_files, read_ann_points
 from datamodules.crowd.base import CrowdDataModule, Split
 from datamodules.crowd.resizing import ResizeRule, compute_resized_size, resize_files
 from datamodules.crowd.samples import CrowdFiles, read_crowd

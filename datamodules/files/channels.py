@@ -43,10 +43,10 @@ def read_channels(path: Path, channels: int) -> PreciseImage:
         DataError: If the file is missing, damaged or of an unknown kind, or its image has other channels; names it.
     """
     if path.suffix.lower() == ARRAY_SUFFIX:
-        return PreciseImage(np.array(_check_channels(path, _map_array(path), channels)), channels == 1)
+        return PreciseImage(np.array(_check_channels(path, _map_array(path), channels)), channels == 1, b"")
     content = read_content(path)
     if _has_pages(content, path) or (channels == 4 and content.startswith(PNG)):
-        return PreciseImage(_check_channels(path, _read_stored(content, path), channels), channels == 1)
+        return PreciseImage(_check_channels(path, _read_stored(content, path), channels), channels == 1, b"")
     if channels not in (1, 3):
         raise DataError(
             f"'{path}' has not channels={channels}. Store these as pages of a TIFF, one channel each, or as an array "
@@ -58,7 +58,7 @@ def read_channels(path: Path, channels: int) -> PreciseImage:
     pixels = image.pixels
     if not image.grey and (pixels != pixels[..., :1]).any():
         raise DataError(f"'{path}' is in colour, not grey as channels=1 wants it. Convert it, or read all: channels=3.")
-    return PreciseImage(np.ascontiguousarray(pixels[..., :1]), grey=True)
+    return PreciseImage(np.ascontiguousarray(pixels[..., :1]), True, image.profile if image.grey else b"")
 
 
 def read_any_header(path: Path) -> ImageHeader:

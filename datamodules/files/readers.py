@@ -14,22 +14,26 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from datamodules.errors import DataError
-from datamodules.types import DeepPixels, Pixels
+from datamodules.files.limits import check_pixels, open_image
+from datamodules.types import Pixels
 
 Exif = Literal["stored", "shown"]
 """An image as its pixels are stored, or as it is shown: turned as a camera noted (EXIF)."""
 
-AnyPixels = TypeVar("AnyPixels", Pixels, DeepPixels)
+AnyValue = TypeVar("AnyValue", bound=np.generic)
 
 PNG = b"\x89PNG\r\n\x1a\n"
 """What a PNG file begins with."""
+
+OPENCV_MAX_PIXELS = 2**30
+"""Pixels of the largest image that OpenCV reads, unless its environment variable says otherwise."""
 
 _JPEG = b"\xff\xd8\xff"
 _PNG_PIXELS = b"\0\0\0\0IDAT5\xaf\x06\x1e"  # none
 _PNG_NOTES = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 _XMP_ORIENTATION = b"tiff:Orientation"
 _FRAMES, _NO_FRAMES = range(0xC0, 0xD0), (0xC4, 0xC8, 0xCC)  # markers of JPEG
-BAD_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+BAD_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 """What Pillow raises for a damaged file, depending on its format and on where the damage is."""
 
 
@@ -56,8 +60,8 @@ def read_image(path: str | Path, grey: bool = False, exif: Exif = "shown") -> Pi
     """Read an image file of any common kind, whatever its suffix.
 
     The orientation a camera noted (EXIF) is applied, unless ``exif`` says otherwise. Of 16-bit channels the high byte
-    is kept, so 65535 becomes 255. Transparent images are laid onto white, palettes are resolved, and CMYK is converted
-    without a colour profile. Of an animation the first frame is read.
+    is kept, so 65535 becomes 255. Transparent images are laid onto white, palettes are resolved, CMYK is converted
+    without a colour profile, L*a*b* to sRGB. Of an animation, or several pages, the first is read.
 
     Args:
         path: The file.
@@ -68,8 +72,8 @@ def read_image(path: str | Path, grey: bool = False, exif: Exif = "shown") -> Pi
         The image, uint8 ``[H, W, 3]``, or ``[H, W, 1]`` with ``grey``.
 
     Raises:
-        DataError: If the file is missing, damaged or of an unknown kind, or holds floating point or 32-bit numbers,
-            whose range is not known; names the file.
+        DataError: If the file is missing, damaged, of an unknown kind or too large, or holds floating point or 32-bit
+            numbers, whose range is not known; names the file.
     """
     return decode_image(read_content(path), path, grey, exif)
 
@@ -102,16 +106,18 @@ def decode_image(content: bytes, name: str | Path, grey: bool = False, exif: Exi
         DataError: As there.
     """
     if content.startswith(_JPEG) and not grey:
-        pixels = _decode_jpeg(content, exif)
+        pixels = _decode_jpeg(content, name, exif)
         if pixels is not None:
             return pixels
     try:
-        with Image.open(BytesIO(content)) as file:
+        with open_image(BytesIO(content), name) as file:
             turned_back = find_orientation(file) if exif == "stored" and isinstance(file, TiffImageFile) else 1
             image = _eight_bit(ImageOps.exif_transpose(file) if exif == "shown" else file)
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            if image.mode == "LAB":
+                image = image.convert("RGB")  # from which alone Pillow makes grey
             pixels = np.array(image.convert("L" if grey else "RGB"))
     except BAD_IMAGE as error:
         raise unreadable(name, error, empty=not content) from error
@@ -134,10 +140,11 @@ def read_header(path: str | Path) -> ImageHeader:
         Size and orientation.
 
     Raises:
-        DataError: If the file is missing, or its beginning is damaged or of an unknown kind; names the file.
+        DataError: If the file is missing or too large, or its beginning is damaged or of an unknown kind; names the
+            file.
     """
     try:
-        with Path(path).open("rb") as stream, Image.open(_leave_out_pixels(stream)) as file:
+        with Path(path).open("rb") as stream, open_image(_leave_out_pixels(stream), path) as file:
             shown = file.height, file.width
             orientation = find_orientation(file)
             # Pillow gives the size of a TIFF as shown, of all else as stored.
@@ -156,7 +163,7 @@ def find_orientation(file: Image.Image) -> int:
     return noted if noted in range(1, 9) else 1
 
 
-def turn(pixels: AnyPixels, orientation: int) -> AnyPixels:
+def turn(pixels: npt.NDArray[AnyValue], orientation: int) -> npt.NDArray[AnyValue]:
     """Turn an image from as it is stored to as it is shown.
 
     Args:
@@ -198,9 +205,11 @@ def _leave_out_pixels(stream: BinaryIO) -> BinaryIO:
     return BytesIO(content + _PNG_PIXELS)
 
 
-def _decode_jpeg(content: bytes, exif: Exif) -> Pixels | None:
+def _decode_jpeg(content: bytes, name: str | Path, exif: Exif) -> Pixels | None:
     """Decode a JPEG file to RGB, the same as Pillow's in two thirds of its time; None where Pillow must decide."""
-    if _count_components(content) not in (1, 3):
+    height, width, channels = _read_frame(content)
+    check_pixels(name, height, width)
+    if channels not in (1, 3) or height * width > OPENCV_MAX_PIXELS:
         return None  # CMYK, which OpenCV rounds otherwise
     if exif == "shown" and _XMP_ORIENTATION in content:
         return None  # a note in XMP, of which OpenCV does not know
@@ -209,15 +218,15 @@ def _decode_jpeg(content: bytes, exif: Exif) -> Pixels | None:
     return None if pixels is None else pixels.astype(np.uint8, copy=False)
 
 
-def _count_components(content: bytes) -> int:
-    """Count the channels in a JPEG file's frame header, 0 if there is none."""
+def _read_frame(content: bytes) -> tuple[int, int, int]:
+    """Read height, width and number of channels in a JPEG file's frame header, 0 if there is none."""
     position = 2
     while position + 9 < len(content):
         marker = content[position + 1]
         if marker in _FRAMES and marker not in _NO_FRAMES:
-            return content[position + 9]
+            return struct.unpack(">HHB", content[position + 5 : position + 10])
         position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
-    return 0
+    return 0, 0, 0
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -115,10 +115,10 @@ class DegradedImages(InputFiles[DegradedBatch]):
 
     def __getitem__(self, index: int) -> DegradedBatch:
         """Return an image, as a batch of one."""
-        pixels, grey = read_channels(self._paths[index], self._channels)
+        pixels, grey, profile = read_channels(self._paths[index], self._channels)
         image = enlarge(as_tensor(pixels), self._upscale)
         bits = 8 * pixels.dtype.itemsize
-        return DegradedBatch(image, torch.tensor([bits]), torch.tensor([grey]), [self.ids[index]])
+        return DegradedBatch(image, torch.tensor([bits]), torch.tensor([grey]), [profile], [self.ids[index]])
 
 
 def turn_and_mirror(pixels: npt.NDArray[AnyValues], pose: int) -> npt.NDArray[AnyValues]:

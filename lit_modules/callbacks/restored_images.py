@@ -10,12 +10,12 @@ from lit_modules.output import ResultFiles, restored_path, write_restored
 
 
 class RestoredImages(Callback):
-    """Write each restored image to ``predictions/<id>.png``, with 8 or 16 bits a channel and grey as it came.
+    """Write each restored image to ``predictions/<id>.png``, with 8 or 16 bits a channel, grey as it came.
 
-    ``a.png`` keeps its name, ``a.jpg`` becomes ``a.jpg.png``. All is written while prediction runs, each file whole or
-    not at all. Needs a task whose ``predict_step`` gives images ``[N, C, H, W]`` in [0, 1]; of a grey image that was
-    read as three equal channels the mean of the restored ones is written. Images of other than one or three channels
-    become ``<id>.tif``, a TIFF with a page for each channel.
+    ``a.png`` keeps its name, ``a.jpg`` becomes ``a.jpg.png``, and an image's ICC profile is kept. All is written while
+    prediction runs, each file whole or not at all. Needs a task whose ``predict_step`` gives images ``[N, C, H, W]`` in
+    [0, 1]; of a grey image that was read as three equal channels the mean of the restored ones is written. Images of
+    other than one or three channels become ``<id>.tif``, a TIFF with a page for each channel.
     """
 
     def __init__(self) -> None:
@@ -30,10 +30,12 @@ class RestoredImages(Callback):
     ) -> None:
         """Write the files of a batch."""
         assert self._files is not None
-        for name, image, bits, grey in zip(batch.id, outputs, batch.bits.tolist(), batch.grey.tolist(), strict=True):
+        for name, image, bits, grey, profile in zip(
+            batch.id, outputs, batch.bits.tolist(), batch.grey.tolist(), batch.profile, strict=True
+        ):
             plain = restored_path(Path(), name, len(image))
             (path,) = self._files.choose(name, plain.suffix, base=str(plain.with_suffix("")))
-            write_restored(path, image, bits, grey)
+            write_restored(path, image, bits, grey, profile)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where the files are."""

@@ -205,11 +205,13 @@ class CLI(OpenCLI):
         try:
             yield
         except Exception as error:
-            text = None if explain(error) else explain_refusal(error, self._plain_config(), building)
-            if text is None:
-                original = unwrap(error)
-                raise original from original.__cause__
-            raise UsageError(text) from error
+            if explain(error):
+                raise
+            if text := explain_refusal(error, self._plain_config(), building):
+                raise UsageError(text) from error
+            if (original := unwrap(error)) is error:
+                raise
+            raise original from original.__cause__
 
 
 def _is_no_advertisement(record: logging.LogRecord) -> bool:

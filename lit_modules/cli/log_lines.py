@@ -75,8 +75,8 @@ def show_lines(level: str) -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in (*_OURS, *_LIGHTNING)]
     before = [(logger.level, logger.handlers) for logger in loggers]
     for logger in loggers:
-        # Lightning's own handler writes through a progress bar
-        logger.handlers = [handler]
+        # without that of Lightning, which writes through a progress bar
+        logger.handlers = [*(x for x in logger.handlers if type(x) is not logging.StreamHandler), handler]
         logger.setLevel(max(least, logging.INFO) if logger.name in _LIGHTNING else least)
     folders = tuple(f"{folder}{os.sep}" for name in (*_OURS, "lightning") for folder in import_module(name).__path__)
 

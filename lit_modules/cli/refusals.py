@@ -3,10 +3,9 @@
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from inspect import isclass
 from traceback import walk_tb
 from types import FrameType
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
 import torch
 from lightning.fabric.plugins import Precision
@@ -18,7 +17,7 @@ from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 
-from lit_modules.cli.trust import resolve
+from lit_modules.cli.trust import find_class
 from lit_modules.runs import RunCheckpoint
 
 _REFUSING = (ValueError, TypeError, MisconfigurationException)
@@ -103,14 +102,8 @@ def find_named(config: Mapping[str, Any]) -> Iterator[Named]:
 
 def _find_nested(key: str, value: object) -> Iterator[Named]:
     if isinstance(value, Mapping):
-        if isinstance(path := value.get("class_path"), str):
-            try:
-                cls = resolve(path)
-                cls = cls if isclass(cls) else get_type_hints(cls).get("return")  # a function that makes one
-            except (ImportError, AttributeError, ValueError, TypeError, NameError):
-                cls = None
-            if isclass(cls):
-                yield Named(key, cls, value.get("init_args") or {})
+        if isinstance(path := value.get("class_path"), str) and (cls := find_class(path)):
+            yield Named(key, cls, value.get("init_args") or {})
         for name, part in value.items():
             yield from _find_nested(f"{key}.{name}" if key else str(name), part)
     elif isinstance(value, list):

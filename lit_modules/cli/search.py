@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from functools import reduce
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from lightning.pytorch.utilities.memory import garbage_collection_cuda
 from torch import Tensor
 
 from lit_modules.callbacks import WarmStart
-from lit_modules.cli.trust import resolve
+from lit_modules.cli.trust import find_class
 from lit_modules.errors import TrainingError, UsageError
 from lit_modules.lightning_private import only_search
 from lit_modules.runs import Checkpoint, RunTrainer
@@ -55,7 +54,7 @@ def find_values(config: Namespace, build: Callable[[Namespace], Namespace], star
         name = _class_of(finder).__name__
         key = _find_key(config, finder)
         if start is not None:
-            found = reduce(lambda node, part: node[part], key.split("."), start.stored_config("fit"))
+            found = _find_stored(start.stored_config("fit"), key, config[key])
         elif config.trainer.fast_dev_run or config.trainer.barebones:
             rank_zero_info(f"{name} does not search in a run that is no real training")
             continue
@@ -75,8 +74,15 @@ def find_values(config: Namespace, build: Callable[[Namespace], Namespace], star
 
 
 def _class_of(callback: Namespace) -> type:
-    cls: type = resolve(callback.class_path)
-    return cls
+    return find_class(callback.class_path) or object
+
+
+def _find_stored(stored: Any, key: str, default: Any) -> Any:
+    for part in key.split("."):
+        if not isinstance(stored, dict) or part not in stored:
+            return default
+        stored = stored[part]
+    return stored
 
 
 def _find_key(config: Namespace, finder: Namespace) -> str:

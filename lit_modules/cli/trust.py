@@ -4,7 +4,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, get_type_hints
 
 from jsonargparse import Namespace
 from lightning.fabric.plugins import CheckpointIO, ClusterEnvironment, Precision
@@ -85,7 +85,7 @@ def _is_allowed(named: Any) -> bool:
         if named.partition(".")[0] in sys.stdlib_module_names:
             return False  # not even to be imported
         try:
-            named = resolve(named)
+            named = _resolve(named)
         except (ImportError, AttributeError):
             return True  # jsonargparse says it better
     if inspect.isclass(named) and issubclass(named, KINDS):
@@ -93,19 +93,24 @@ def _is_allowed(named: Any) -> bool:
     return (inspect.isclass(named) or inspect.isfunction(named)) and f"{named.__module__}.".startswith(_OWN)
 
 
-def resolve(path: str) -> Any:
-    """Import what a dotted path names, such as a class, or one within a class.
+def find_class(path: str) -> type | None:
+    """Find the class that a dotted path names, or that the function which it names makes an object of.
 
     Args:
-        path: The path.
+        path: What stands under ``class_path``.
 
     Returns:
-        What it names.
-
-    Raises:
-        ImportError: If its module does not exist.
-        AttributeError: If there is nothing of that name in it.
+        The class; None if there is none.
     """
+    try:
+        named = _resolve(path)
+        cls = named if inspect.isclass(named) else get_type_hints(named).get("return")
+    except (ImportError, AttributeError, ValueError, TypeError, NameError):
+        return None
+    return cls if inspect.isclass(cls) else None
+
+
+def _resolve(path: str) -> Any:
     module, _, name = path.rpartition(".")
     try:
         return getattr(import_module(module), name)

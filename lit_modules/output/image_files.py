@@ -1,6 +1,8 @@
 """Images and pictures as files, and pictures in TensorBoard."""
 
 import os
+import struct
+import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from lit_modules.output.result_files import shorten
 from lit_modules.output.whole_file import whole_file
 
 _PNG_CHANNELS = (1, 3)
+_PNG_HEADER = 33  # bytes, up to which a file says its size and kind
 _LONGEST = 200  # in bytes, so that file systems take it with its ending
 
 
@@ -48,7 +51,7 @@ def restored_path(folder: Path, name: str, channels: int) -> Path:
     return _with_suffix(folder / name, ".png" if channels in _PNG_CHANNELS else ".tif")
 
 
-def write_restored(path: Path, image: Tensor, bits: int = 8, grey: bool = False) -> None:
+def write_restored(path: Path, image: Tensor, bits: int = 8, grey: bool = False, profile: bytes = b"") -> None:
     """Write a restored image to a file that appears whole or not at all: PNG, or a TIFF with a page for each channel.
 
     Args:
@@ -56,9 +59,10 @@ def write_restored(path: Path, image: Tensor, bits: int = 8, grey: bool = False)
         image: ``[C, H, W]``, values in [0, 1]; they are rounded.
         bits: Of each channel, 8 or 16.
         grey: Write one channel of three, their mean.
+        profile: ICC profile that says which colours the values stand for; empty for none.
     """
     if len(image) in _PNG_CHANNELS:
-        write_png(path, image, bits, grey)
+        write_png(path, image, bits, grey, profile)
         return
     pages = [Image.fromarray(page) for page in _to_levels(image.detach().float().cpu(), bits)]
     content = BytesIO()
@@ -67,7 +71,7 @@ def write_restored(path: Path, image: Tensor, bits: int = 8, grey: bool = False)
         unfinished.write_bytes(content.getvalue())
 
 
-def write_png(path: Path, image: Tensor, bits: int = 8, grey: bool = False) -> None:
+def write_png(path: Path, image: Tensor, bits: int = 8, grey: bool = False, profile: bytes = b"") -> None:
     """Write an image to a PNG file that appears whole or not at all.
 
     Args:
@@ -75,13 +79,14 @@ def write_png(path: Path, image: Tensor, bits: int = 8, grey: bool = False) -> N
         image: RGB, ``[3, H, W]``, or of one channel; values in [0, 1], they are rounded.
         bits: Of each channel, 8 or 16.
         grey: Write one channel, the mean of the three.
+        profile: As of :func:`write_restored`.
     """
     values = image.detach().float().cpu()
     values = values.mean(dim=0) if grey else values.flip(0).permute(1, 2, 0)  # OpenCV wants BGR
     encoded, content = cv2.imencode(".png", _to_levels(values, bits))
     assert encoded
     with whole_file(path) as unfinished:
-        unfinished.write_bytes(content.tobytes())
+        unfinished.write_bytes(_add_profile(content.tobytes(), profile))
 
 
 def save_picture(path: Path, picture: Tensor) -> None:
@@ -127,6 +132,15 @@ def log_picture(trainer: Trainer, tag: str, picture: Tensor) -> None:
         above, _, name = tag.rpartition("/")
         short = name if len(os.fsencode(name)) <= _LONGEST else shorten(name)
         save_picture(Path(folder, "pictures", above, f"{short}.png"), picture)
+
+
+def _add_profile(png: bytes, profile: bytes) -> bytes:
+    """Put an ICC profile behind the header of a PNG file: OpenCV writes none, Pillow not 16 bits in colour."""
+    if not profile:
+        return png
+    chunk = b"iCCPICC profile\0\0" + zlib.compress(profile)
+    length, check = struct.pack(">I", len(chunk) - 4), struct.pack(">I", zlib.crc32(chunk))
+    return png[:_PNG_HEADER] + length + chunk + check + png[_PNG_HEADER:]
 
 
 def _with_suffix(path: Path, suffix: str) -> Path:

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
+from acda.models.weights import is_filled_in
 from lit_modules.errors import UsageError
 from lit_modules.runs import folders
 from lit_modules.runs.changed_settings import ChangedSettings
@@ -235,7 +236,7 @@ def _compare(model: LightningModule, weights: Mapping[str, Any]) -> dict[str, li
     theirs = {key: list(getattr(value, "shape", [])) for key, value in weights.items()}
     strict = model.strict_loading
     return {
-        "missing in it": [key for key in ours if key not in theirs and strict],
+        "missing in it": [key for key in ours if key not in theirs and strict and not is_filled_in(model, key)],
         "not in the model": [key for key in theirs if key not in ours and strict],
         "other shape": [
             f"{key} {theirs[key]} instead of {ours[key]}"

@@ -19,7 +19,7 @@ DECIDED = {
     "ImageNetDataModule": {"batch_size"},
     "LabelledImagesDataModule": {"total_batch_size"},
     "PairedFoldersDataModule": {"folder", "made_of", "own_folders", "data_dir", "validate_on"},
-    "PatternsDataModule": {"batch_size", "num_workers", "predict_dir"},
+    "PatternsDataModule": {"batch_size", "num_workers", "predict_dir", "max_pixels"},
     "StreamingImageNetDataModule": {"batch_size"},
     "SyntheticCrowdDataModule": {"part", "coord_offset"},
 }

@@ -25,12 +25,15 @@ MODULES: dict[str, dict[str, Any]] = {
     "ImageNetDataModule": {"total_batch_size": 4, "resize_size": 20, "crop_size": 16},
     "StreamingImageNetDataModule": {"total_batch_size": 4, "resize_size": 20, "crop_size": 16},
     "LabelledImagesDataModule": {"batch_size": 4, "resize_size": 20, "crop_size": 16},
+    "PointsDataModule": {},
     "ShanghaiTechDataModule": {},
     "UCFQNRFDataModule": {"resize": "fit_1024"},
     "SyntheticCrowdDataModule": {},
     "RealSRDataModule": {},
     "SIDDDataModule": {},
     "SamplePhotosDataModule": {},
+    "PairedFoldersDataModule": {},
+    "CleanPhotosDataModule": {},
 }
 GOOD = ["a.png", "line\nbreak.jpg", "sub/z.png"]
 BAD = {"b.png": b"", "c.jpg": b"no image", "sub/cut.png": None, "y.tif": b"II*\0"}

@@ -7,8 +7,7 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from datamodules import DataError
-from datamodules.annotations.matlab_points import read_ann_points, read_image_info
-from datamodules.crowd.annotations import pair_files
+from datamodules.crowd.annotations import pair_files, read_ann_points, read_image_info
 from tests.support.crowd_files import write_image_info, write_shanghaitech, write_ucf_qnrf
 
 POINTS = np.array([(1.5, 2.25), (640, 3), (640, 3), (-4, 1e4)])

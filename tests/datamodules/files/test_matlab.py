@@ -5,7 +5,7 @@ import pytest
 from scipy.io import savemat
 
 from datamodules import DataError
-from datamodules.files.matlab import read_variable
+from datamodules.files.matlab import list_variables, read_variable
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -15,6 +15,7 @@ def test_variables_are_read_as_written(tmp_path: Path, compressed: bool) -> None
     read = read_variable(tmp_path / "a.mat", "values")
     assert read.dtype == np.uint8
     np.testing.assert_array_equal(read, values)
+    assert sorted(list_variables(tmp_path / "a.mat")) == ["other", "values"]
 
 
 def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -40,3 +41,6 @@ def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     for name, reason in reasons.items():
         with pytest.raises(DataError, match=rf"^'.*/{name}' cannot be used: {reason} by the published file\.$"):
             read_variable(tmp_path / name, "values")
+    for name in ("folder.mat", "absent.mat", "new.mat", "empty.mat", "text.mat"):
+        with pytest.raises(DataError, match=rf"^'.*/{name}' cannot be used: {reasons[name]} by the published file\.$"):
+            list_variables(tmp_path / name)

@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tifffile
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from datamodules import DataError
 from datamodules.files.precise_readers import read_precise
+from datamodules.files.readers import read_image
 from tests.support.image_files import ImageFiles
 
 DEEP = {"grey16.png", "grey16.tif", "grey32.tif", "rgb16.png"}
@@ -124,3 +125,53 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
     for name, reason in reasons.items():
         with pytest.raises(DataError, match=rf"/{name}' cannot be read as an image: {reason}\. Replace or remove"):
             read_precise(tmp_path / name)
+
+
+def srgb() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
+def test_a_profile_comes_with_the_pixels_it_is_of(tmp_path: Path, suffix: str) -> None:
+    image = Image.fromarray(np.random.RandomState(0).randint(0, 256, (6, 7, 3), np.uint8))
+    image.save(tmp_path / f"colour.{suffix}", icc_profile=srgb())
+    assert read_precise(tmp_path / f"colour.{suffix}").profile == srgb()
+    image.save(tmp_path / f"none.{suffix}")
+    assert read_precise(tmp_path / f"none.{suffix}").profile == b""
+
+
+def test_a_profile_of_other_colours_is_left_out(tmp_path: Path) -> None:
+    """A profile of CMYK says nothing of the RGB that such an image is read as; nor does one of RGB of grey pixels."""
+    cmyk = srgb()[:16] + b"CMYK" + srgb()[20:]
+    Image.new("CMYK", (6, 7)).save(tmp_path / "cmyk.jpg", icc_profile=cmyk)
+    Image.new("L", (6, 7)).save(tmp_path / "grey.png", icc_profile=srgb())
+    Image.new("LAB", (6, 7)).save(tmp_path / "lab.tif", icc_profile=srgb())
+    assert [read_precise(tmp_path / name).profile for name in ("cmyk.jpg", "grey.png", "lab.tif")] == [b""] * 3
+
+
+def to_lab(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """CIE L*a*b* of sRGB, adapted to the white of D50 by Bradford's matrix, as profiles want it; all by definition."""
+    values = rgb / 255
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    to_xyz = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    to_d50 = [
+        [1.0478112, 0.0228866, -0.0501270],
+        [0.0295424, 0.9904844, -0.0170491],
+        [-0.0092345, 0.0150436, 0.7521316],
+    ]
+    xyz = linear @ np.transpose(to_xyz) @ np.transpose(to_d50) / (0.96422, 1, 0.82521)
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    x, y, z = np.moveaxis(f, -1, 0)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
+
+
+def test_lab_is_read_in_its_colours(tmp_path: Path) -> None:
+    rgb = np.random.RandomState(0).randint(0, 256, (9, 8, 3), np.uint8)
+    lightness, a, b = np.moveaxis(to_lab(rgb), -1, 0)
+    stored = np.stack([lightness * 2.55, a % 256, b % 256], -1).round() % 256
+    Image.fromarray(stored.astype(np.uint8), "LAB").save(tmp_path / "lab.tif")
+    for read in (read_image(tmp_path / "lab.tif"), read_precise(tmp_path / "lab.tif").pixels):
+        assert read.shape == (9, 8, 3)
+        assert np.abs(read.astype(float) - rgb).mean() < 2  # of rounding to 8 bits on the way
+    grey = read_image(tmp_path / "lab.tif", grey=True)[..., 0]
+    assert np.abs(grey - rgb @ (0.299, 0.587, 0.114)).mean() < 2

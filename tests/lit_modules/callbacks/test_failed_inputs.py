@@ -48,8 +48,12 @@ class Images(InputFiles[Any]):
         image = torch.full((1, 3, 8, 8), value)
         more = {
             ImageBatch: {},
-            PhotographBatch: {"original_size": torch.tensor([[8, 8]])},
-            DegradedBatch: {"bits": torch.tensor([8]), "grey": torch.tensor([False])},
+            PhotographBatch: {
+                "original_size": torch.tensor([[8, 8]]),
+                "orientation": torch.tensor([1]),
+                "exif": ["stored"],
+            },
+            DegradedBatch: {"bits": torch.tensor([8]), "grey": torch.tensor([False]), "profile": [b""]},
         }[self.kind]
         return self.kind(image=image, id=[self.ids[index]], **more)
 

@@ -1,12 +1,14 @@
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
 import torch
 from lightning.pytorch import Trainer
+from PIL import Image, ImageCms
 
-from lit_modules.output import log_picture, png_path, restored_path, write_restored
+from lit_modules.output import log_picture, png_path, restored_path, write_png, write_restored
 from tests.lit_modules.conftest import logged_images
 
 
@@ -37,3 +39,18 @@ def test_pictures_are_logged_whatever_their_names(tmp_path: Path, trainer: Train
     trainer.loggers[0].finalize("success")
     assert len(logged_images(tmp_path / "run")) == 2
     assert len(list((tmp_path / "run" / "pictures" / "pictures").glob("*.png"))) == 2
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize(("channels", "grey"), [(3, False), (3, True), (1, False)])
+def test_a_profile_is_kept(tmp_path: Path, channels: int, grey: bool, bits: int) -> None:
+    """The file is read back whole, by Pillow and OpenCV, with the profile as it was."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image = torch.rand(channels, 6, 7)
+    for name, icc in (("with.png", profile), ("without.png", b"")):
+        write_png(tmp_path / name, image, bits, grey, icc)
+        with Image.open(tmp_path / name) as file:
+            assert file.info.get("icc_profile", b"") == icc
+            file.load()
+    written = [cv2.imread(str(tmp_path / name), cv2.IMREAD_UNCHANGED) for name in ("with.png", "without.png")]
+    assert np.array_equal(*written)
