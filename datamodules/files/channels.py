@@ -7,10 +7,10 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from datamodules.errors import DataError
+from datamodules.files.limits import check_pixels, open_image
 from datamodules.files.listing import IMAGE_SUFFIXES
 from datamodules.files.precise_readers import PreciseImage, read_precise
 from datamodules.files.readers import BAD_IMAGE, PNG, ImageHeader, read_content, read_header, unreadable
@@ -40,7 +40,8 @@ def read_channels(path: Path, channels: int) -> PreciseImage:
         The image, uint8 or uint16 ``[H, W, channels]``; grey says whether it is of one channel.
 
     Raises:
-        DataError: If the file is missing, damaged or of an unknown kind, or its image has other channels; names it.
+        DataError: If the file is missing, damaged, of an unknown kind or too large, or its image has other channels;
+            names it.
     """
     if path.suffix.lower() == ARRAY_SUFFIX:
         return PreciseImage(np.array(_check_channels(path, _map_array(path), channels)), channels == 1, b"")
@@ -71,7 +72,7 @@ def read_any_header(path: Path) -> ImageHeader:
         Its size, and how it is to be turned; an array is not.
 
     Raises:
-        DataError: If the file is missing, damaged or of an unknown kind; names it.
+        DataError: If the file is missing, damaged, of an unknown kind or too large; names it.
     """
     if path.suffix.lower() != ARRAY_SUFFIX:
         return read_header(path)
@@ -87,13 +88,14 @@ def _map_array(path: Path) -> AnyDepth:
     if array.ndim not in (2, 3) or not array.size or array.dtype not in _DEPTHS:
         shape = f"{array.dtype} {list(array.shape)}"
         raise unreadable(path, ValueError(f"it holds {shape}, not uint8 or uint16 [H, W] or [H, W, C]"))
+    check_pixels(path, *array.shape[:2])
     return array[..., None] if array.ndim == 2 else array
 
 
 def _has_pages(content: bytes, path: Path) -> bool:
     """Tell whether it is a TIFF of several pages with one channel each."""
     try:
-        with Image.open(BytesIO(content)) as file:
+        with open_image(BytesIO(content), path) as file:
             single = isinstance(file, TiffImageFile) and len(file.getbands()) == 1 and file.mode != "P"
             return single and getattr(file, "n_frames", 1) > 1
     except BAD_IMAGE as error:

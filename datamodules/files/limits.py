@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import BinaryIO
 
 from PIL import Image
@@ -15,7 +15,7 @@ MAX_PIXELS = 2**30
 """Pixels of the largest image that is read unless :func:`set_max_pixels` says otherwise; RGB takes 3 GiB then."""
 
 _VARIABLE = "ACDA_MAX_PIXELS"  # of the environment, which processes that read images inherit
-_opening = Lock()
+_opening = RLock()
 
 
 def set_max_pixels(max_pixels: int) -> None:
@@ -29,7 +29,7 @@ def set_max_pixels(max_pixels: int) -> None:
 
 @contextmanager
 def open_image(stream: BinaryIO, name: str | Path) -> Iterator[Image.Image]:
-    """Open an image with Pillow, by this limit alone; its pixels are not decoded yet.
+    """Open an image with Pillow, by this limit alone; also while it is decoded, as long as this lasts.
 
     Args:
         stream: The file.
@@ -41,15 +41,14 @@ def open_image(stream: BinaryIO, name: str | Path) -> Iterator[Image.Image]:
     Raises:
         DataError: If it has more.
     """
-    with _opening:  # Pillow's own limit is for the whole process, so it is put back at once
+    with _opening:  # Pillow's own limit is for the whole process, and of a TIFF it is looked at when it is decoded, too
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            file = Image.open(stream)
+            with Image.open(stream) as file:
+                check_pixels(name, file.height, file.width)
+                yield file
         finally:
             Image.MAX_IMAGE_PIXELS = before
-    with file:
-        check_pixels(name, file.height, file.width)
-        yield file
 
 
 def check_pixels(name: str | Path, height: int, width: int) -> None:

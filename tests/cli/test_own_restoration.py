@@ -77,5 +77,5 @@ def test_what_does_not_fit_many_channels_is_told_in_a_line(refuse: Refuse) -> No
     (line, *_) = refuse("fit", *arguments_of("super_resolution", 5))
     assert "protocol must be sidd, which scores all channels jointly" in line
     jpeg = "--data.init_args.degradation=datamodules.restoration.degradations.JPEG"
-    (line, *_) = refuse("fit", *arguments_of("denoising", 5), jpeg)
+    (line, *_) = refuse("fit", *arguments_of("denoising", 5), jpeg, code=1)
     assert "channels must be 1 or 3 for JPEG, got 5" in line

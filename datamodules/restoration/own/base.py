@@ -16,8 +16,31 @@ from datamodules.restoration.own.names import check_pattern
 from datamodules.restoration.samples import DegradedImages
 from datamodules.samples import SampleSet
 from datamodules.transforms.pixels import EightBit
+from datamodules.types import AnyDepth
 
 _SHARE = 0.1
+
+
+class MiddleOf:
+    """Opens the images of a pair, and leaves their middle.
+
+    Args:
+        open_pair: Gives the images.
+        side: At most this many pixels are left, high and wide; None: all.
+    """
+
+    def __init__(self, open_pair: OpenPair, side: int | None) -> None:
+        self._open = open_pair
+        self._side = side
+
+    def __call__(self, pair: ImagePair) -> tuple[AnyDepth, AnyDepth]:
+        """Return the degraded and the clean image, ``[min(H, side), min(W, side), C]``."""
+        degraded, clean = self._open(pair)
+        if self._side is None:
+            return degraded, clean
+        top, left = (max(0, length - self._side) // 2 for length in clean.shape[:2])
+        middle = slice(top, top + self._side), slice(left, left + self._side)
+        return degraded[middle], clean[middle]
 
 
 class OwnImagesDataModule(RestorationDataModule, ABC):
@@ -35,6 +58,8 @@ class OwnImagesDataModule(RestorationDataModule, ABC):
             image is a scene of its own.
         val_fraction: Share of the scenes held out for validation. Default: 0.1, or none with a folder for validation.
         test_fraction: Share of the scenes held out for test. Default: 0.1, or none with a folder for test.
+        val_size: Validation takes the middle of images, at most this many pixels high and wide, which takes less time
+            than whole photographs. Default: whole images.
         predict_upscale: Enlarge the images to predict this many times (bicubic) before. Default: 1.
         cache_dir: Folder for the converted files; those of other folders of images have another sub-folder in it.
             Default: ``data/converted`` in the folder where the program is started: nothing is written among the images.
@@ -54,6 +79,7 @@ class OwnImagesDataModule(RestorationDataModule, ABC):
         scene: str | None = None,
         val_fraction: float | None = None,
         test_fraction: float | None = None,
+        val_size: int | None = None,
         predict_upscale: int = 1,
         cache_dir: str = "data/converted",
         **kwargs: Any,
@@ -63,6 +89,8 @@ class OwnImagesDataModule(RestorationDataModule, ABC):
         place = Path(cache_dir, f"{root.name}-{digest[:8]}")
         super().__init__(folder, validate_on="held_out", cache_dir=str(place), **kwargs)
         check_at_least(1, channels=channels, predict_upscale=predict_upscale)
+        if val_size is not None:
+            check_at_least(1, val_size=val_size)
         check_pattern("{scene}", scene=scene)
         given = {"val": val_fraction, "test": test_fraction}
         for part in own_folders:
@@ -74,6 +102,7 @@ class OwnImagesDataModule(RestorationDataModule, ABC):
         check_fractions(**{f"{part}_fraction": share for part, share in self._fractions.items()})
         self.channels = channels
         self.scene = scene
+        self.val_size = val_size
         self.predict_upscale = predict_upscale
 
     def predict_samples(self) -> DegradedImages:
@@ -112,18 +141,16 @@ class OwnImagesDataModule(RestorationDataModule, ABC):
         return self.list_part("train")
 
     def held_out_samples(self, pairs: list[ImagePair]) -> SampleSet[RestorationBatch]:
-        """Return held-out images, whole."""
-        return self.whole_samples(pairs, self._maps.pair)
+        """Return held-out images, or their middle."""
+        return self.whole_samples(pairs, MiddleOf(self._maps.pair, self.val_size))
 
     def val_samples(self) -> SampleSet[RestorationBatch]:
-        """Return the images of the folder for validation, or those held out, whole."""
-        return super().val_samples() if "val" in self._fractions else self._open_folder("val")
+        """Return the images of the folder for validation, or those held out, or their middle."""
+        if "val" in self._fractions:
+            return super().val_samples()
+        return self.whole_samples(self.list_part("val"), MiddleOf(self.read_pair, self.val_size))
 
     def test_samples(self) -> SampleSet[RestorationBatch]:
         """Return the images of the folder for test, or those held out, whole."""
-        if "test" in self._fractions:
-            return self.whole_samples(self._split["test"], self.read_pair)
-        return self._open_folder("test")
-
-    def _open_folder(self, part: str) -> SampleSet[RestorationBatch]:
-        return self.whole_samples(self.list_part(part), self.read_pair)
+        pairs = self._split["test"] if "test" in self._fractions else self.list_part("test")
+        return self.whole_samples(pairs, self.read_pair)

@@ -31,9 +31,9 @@ class CleanPhotosDataModule(OwnImagesDataModule):
     Splits: of the scenes ``val_fraction`` and ``test_fraction`` are held out at random, or validation and test have
     folders of their own. The rest is trained on, ``patches_per_image`` random patches of each image in an epoch, in one
     of eight poses, degraded another way in each epoch: what is drawn follows from the seed, the epoch and the patch's
-    index alone. Validation and test take whole images, degraded by ``data_seed`` and their path, the same way each
-    time. Batches are ``RestorationBatch``. Ids are paths relative to the images' folder, those of patches without
-    suffix and with a number.
+    index alone. Validation and test take whole images (validation their middle, with ``val_size``), degraded by
+    ``data_seed`` and their path, the same way each time. Batches are ``RestorationBatch``. Ids are paths relative to
+    the images' folder, those of patches without suffix and with a number.
 
     The images to train and validate on are converted once to uncompressed files, see ``cache_dir``; no degraded one is
     written.

@@ -23,8 +23,8 @@ class PairedFoldersDataModule(OwnImagesDataModule):
     Splits: of the scenes ``val_fraction`` and ``test_fraction`` are held out at random, or validation and test have
     folders of their own. The rest is trained on, ``patches_per_image`` random patches of each pair in an epoch, in one
     of eight poses. Batches are ``RestorationBatch``: of patches ``[N, C, patch_size, patch_size]`` in training, else of
-    one whole image. Ids are paths of the degraded images relative to their folder, those of patches without suffix and
-    with a number.
+    one whole image (in validation its middle, with ``val_size``). Ids are paths of the degraded images relative to
+    their folder, those of patches without suffix and with a number.
 
     The images to train and validate on are converted once to uncompressed files, see ``cache_dir``.
 

@@ -100,6 +100,24 @@ def test_other_channels_than_wanted_are_told_with_what_to_do(tmp_path: Path) -> 
         read_channels(tmp_path / "colour.png", 4)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_the_one_limit_of_size_holds(tmp_path: Path, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And Pillow's own does not."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    paths = [tmp_path / "a.npy", tmp_path / "a.tif", tmp_path / "a.png"][: 3 if channels != 2 else 2]
+    np.save(paths[0], draw(channels))
+    tifffile.imwrite(paths[1], draw(channels).transpose(2, 0, 1), photometric="minisblack")
+    if channels != 2:
+        cv2.imwrite(str(paths[-1]), draw(channels))
+    for path in paths:
+        monkeypatch.setenv("ACDA_MAX_PIXELS", str(13 * 17))
+        assert read_channels(path, channels).pixels.shape == (13, 17, channels)
+        monkeypatch.setenv("ACDA_MAX_PIXELS", str(13 * 17 - 1))
+        for read in (lambda path: read_channels(path, channels), read_any_header):
+            with pytest.raises(DataError, match=r"has 13 × 17 pixels, more than max_pixels=220\."):
+                read(path)
+
+
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     np.save(tmp_path / "float.npy", np.zeros((4, 4), np.float32))
     np.save(tmp_path / "cube.npy", np.zeros((4, 4, 2, 2), np.uint8))

@@ -186,6 +186,21 @@ def test_folders_of_their_own_replace_fractions(tmp_path: Path) -> None:
         module(root, val_degraded_dir="x")
 
 
+@pytest.mark.parametrize("held", [True, False])
+def test_validation_may_take_the_middle_of_images(pairs: Path, held: bool) -> None:
+    folders = {f"val_{side}_dir": str(pairs / side) for side in ("degraded", "clean")} | {"val_fraction": None}
+    data = module(pairs, val_size=50, **({} if held else folders))
+    batches = all_of(data, "val")
+    assert len(batches) == (2 if held else 6)
+    for batch in batches:
+        for image, side in ((batch.image, "degraded"), (batch.target, "clean")):
+            whole = stored(pairs / side / batch.id[0])
+            height = whole.shape[0]
+            top = (height - 50) // 2 if height > 50 else 0
+            np.testing.assert_allclose(image[0].permute(1, 2, 0), whole[top : top + 50, 5:55], atol=1e-7)
+    assert {batch.image.shape[3] for batch in all_of(data, "test")} == {60}
+
+
 def test_test_alone_converts_nothing(pairs: Path) -> None:
     module(pairs).setup("test")
     assert not (pairs.parent / "cache").exists()
@@ -320,6 +335,7 @@ def test_damaged_images_and_small_ones_are_named(pairs: Path) -> None:
     ("arguments", "message"),
     [
         ({"scale": 0}, "scale must be at least 1, got 0"),
+        ({"val_size": 0}, "val_size must be at least 1, got 0"),
         ({"channels": 0}, "channels must be at least 1, got 0"),
         ({"predict_upscale": 0}, "predict_upscale must be at least 1, got 0"),
         ({"unpaired": "drop"}, "unpaired must be one of error, skip, got 'drop'"),
