@@ -20,6 +20,7 @@ from benchmarks.pictures.photographs import restoration, scales
 from benchmarks.pictures.toy import toy
 from datamodules.batches import CrowdBatch
 from datamodules.restoration.sample_photo_files import make_noisy_pair
+from tests.support.crowds import NORMALISED
 
 TINY: dict[str, Callable[[], Canvas]] = {
     "method": partial(method, 2),
@@ -134,7 +135,8 @@ def test_counts_beneath_a_crowd_are_those_of_the_scene_in_the_middle(drawn: Draw
         density = torch.zeros(1, 1, 8, 8)
         density[..., :number] = 1 / 8
         points = [torch.ones(number, 2)]
-        scenes.append(CrowdBatch(torch.zeros(1, 3, 8, 8), density, torch.tensor([number]), points, ["x"]))
+        count, black = torch.tensor([number]), torch.zeros(1, 3, 8, 8)
+        scenes.append(CrowdBatch(black, density, count, points, ["x"], *NORMALISED))
     draw(scenes, [torch.full((1, 1, 2, 2), 0.75)] * 3, steps=7)
     assert {"2 heads", "3.0 heads"} <= set(drawn.texts)
     assert any("7 steps" in words and "2.0 heads, of 3 on average" in words for words in drawn.texts)
