@@ -193,8 +193,16 @@ CONTEXTS = {
         "--config",
         "configs/realsr/acda.yaml",
     ],
-    r"--data\.init_args\.(images_dir|annotations)": ["fit", "--config", "configs/own/counting.yaml"],
-    r"--data\.init_args\.(degraded|clean)_dir": ["fit", "--config", "configs/own/restoration_pairs.yaml"],
+    r"--data\.init_args\.(images_dir|annotations|category|coordinates|unlisted|exif)": [
+        "fit",
+        "--config",
+        "configs/own/counting.yaml",
+    ],
+    r"--data\.init_args\.((degraded|clean)_(dir|name)|scene|scale=2)": [
+        "fit",
+        "--config",
+        "configs/own/restoration_pairs.yaml",
+    ],
     r"--data\.init_args\.data_dir": ["fit", "--config", "configs/imagenet/ad_resnet_s.yaml"],
     "": ["fit", "--config", "configs/digits/lenet_acda.yaml"],
 }
