@@ -9,11 +9,11 @@ from torch import Tensor
 
 from datamodules.batches import IMAGENET_MEAN, IMAGENET_STD, CrowdBatch, PhotographBatch
 from datamodules.crowd.density import make_density_map
-from datamodules.crowd.positions import AnnotatedImage, place_points
-from datamodules.errors import DataError
+from datamodules.crowd.positions import AnnotatedImage, count_moved, place_points
+from datamodules.errors import IMAGES, DataError, noted
 from datamodules.files.progress import show_progress
 from datamodules.files.readers import Exif, read_header, read_image
-from datamodules.samples import ImageFolder, InputFiles, SampleSet, batch_of_one
+from datamodules.samples import ImageFolder, InputFiles, SampleSet, StoredSample, batch_of_one
 from datamodules.transforms.pixels import Normalise
 from datamodules.types import Indices, Pixels, Points
 
@@ -27,6 +27,7 @@ class CrowdFiles(NamedTuple):
         points: Positions (x, y) of the heads in each image's pixels, float32 ``[count, 2]``, none outside of it.
         ids: One name for each image, unique within the split.
         exif: Whether sizes and points are of the images as ``stored`` or as ``shown``; they are read likewise.
+        moved: How many points of each image were moved to its border.
     """
 
     paths: list[Path]
@@ -34,6 +35,7 @@ class CrowdFiles(NamedTuple):
     points: list[Points]
     ids: list[str]
     exif: Exif
+    moved: list[int]
 
 
 def read_crowd(
@@ -61,16 +63,18 @@ def read_crowd(
             images; names the file.
     """
     place = pairs[0][0].parent
-    images = [
-        AnnotatedImage(image, read_header(image), read(annotation))
-        for image, annotation in show_progress(pairs, f"Reading the annotations of '{place}'", "images")
-    ]
+    images = []
+    for image, annotation in show_progress(pairs, f"Reading the annotations of '{place}'", "images"):
+        with noted(IMAGES):
+            images.append(AnnotatedImage(image, read_header(image), read(annotation), f"'{annotation}'"))
+    placed = place_points(images, exif, coord_offset, place)
     return CrowdFiles(
         paths=[image.path for image in images],
         sizes=[image.header.size(exif) for image in images],
-        points=place_points(images, exif, coord_offset, place),
+        points=placed,
         ids=[image.path.relative_to(folder).as_posix() for image in images],
         exif=exif,
+        moved=count_moved(images, placed, coord_offset).tolist(),
     )
 
 
@@ -111,10 +115,7 @@ class CrowdSamples(SampleSet[CrowdBatch]):
             DataError: If it cannot be read, or has another size than before; names the file.
         """
         source = self._indices[index]
-        path, points = self._files.paths[source], self._files.points[source]
-        pixels = read_image(path, exif=self._files.exif)
-        if pixels.shape[:2] != self._files.sizes[source]:
-            raise DataError(f"'{path}' has changed its size since its annotation was read. Start again.")
+        pixels, points = self._read(source), self._files.points[source]
         if self._augmentation is not None:
             pixels, points = self._augmentation(pixels, points)
         density = make_density_map(points, pixels.shape[0], pixels.shape[1], self._sigma, self._kernel_size)
@@ -125,6 +126,23 @@ class CrowdSamples(SampleSet[CrowdBatch]):
             points=[torch.tensor(points)],  # a copy: these stay as they are whatever is done with a batch
             id=[self._files.ids[source]],
         )
+
+    def stored(self, index: int) -> StoredSample:
+        """Return the photograph at a position of this part as it is stored."""
+        source = self._indices[index]
+        return StoredSample(
+            names=(str(self._files.paths[source]),),
+            read=lambda: (self._read(source),),
+            points=self._files.points[source],
+            moved=self._files.moved[source],
+        )
+
+    def _read(self, source: int) -> Pixels:
+        path = self._files.paths[source]
+        pixels = read_image(path, exif=self._files.exif)
+        if pixels.shape[:2] != self._files.sizes[source]:
+            raise DataError(f"'{path}' has changed its size since its annotation was read. Start again.")
+        return pixels
 
 
 class Photographs(InputFiles[PhotographBatch]):
