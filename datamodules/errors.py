@@ -26,12 +26,12 @@ class Findings:
 
     Attributes:
         faults: Messages of errors by their kind, each once, in the order in which they were found.
-        remarks: What was left out, a line each.
+        remarks: What was left out or changed, likewise.
     """
 
     def __init__(self) -> None:
         self.faults: dict[str, dict[str, None]] = {}
-        self.remarks: dict[str, None] = {}
+        self.remarks: dict[str, dict[str, None]] = {}
 
     def note(self, kind: str, fault: str) -> None:
         """Note what is wrong.
@@ -85,15 +85,16 @@ def noted(kind: str) -> Iterator[None]:
         found.note(kind, str(error))
 
 
-def remark(text: str) -> None:
-    """Remark what was left out, where that is collected.
+def remark(text: str, kind: str = "Left out") -> None:
+    """Remark what was left out or changed, where that is collected.
 
     Args:
         text: A line for the user.
+        kind: What happened to it. Default: ``Left out``.
     """
     found = present_findings()
     if found is not None:
-        found.remarks[text] = None
+        found.remarks.setdefault(kind, {})[text] = None
 
 
 IMAGES, PAIRS, POSITIONS, CLASSES = "images", "pairs", "positions", "classes"

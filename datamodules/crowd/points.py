@@ -181,7 +181,7 @@ class PointsDataModule(CrowdDataModule):
             with noted(POSITIONS):
                 self._check_size(mark, header)
             points = to_pixels(mark.points, mark.unit, height, width).astype(np.float32)
-            images.append(AnnotatedImage(folder / name, header, points, mark.place))
+            images.append(AnnotatedImage(folder / name, header, points, mark.place_of))
         if self.outside == "error":
             self._refuse_outside(images, list(marks.values()))
         placed = place_points(images, self.exif, self.coord_offset, place)
@@ -217,11 +217,12 @@ class PointsDataModule(CrowdDataModule):
             wrong = ((image.points < self.coord_offset - 0.5) | (image.points > corner)).any(1)
             if not wrong.any():
                 continue
-            x, y = image.points[wrong][0]
+            first = int(wrong.argmax())
+            x, y = image.points[first]
             with noted(POSITIONS):
                 raise DataError(
-                    f"{mark.place}: {wrong.sum()} positions lie outside '{mark.name}', the first at {x:g}, {y:g}. "
-                    "Correct them, or set --data.init_args.outside=border."
+                    f"{mark.place_of(first)}: {wrong.sum()} positions lie outside '{mark.name}', the first at {x:g}, "
+                    f"{y:g}. Correct them, or set --data.init_args.outside=border."
                 )
 
 

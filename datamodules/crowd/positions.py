@@ -1,14 +1,14 @@
 """Positions annotated in images, checked against the images' sizes as stored and as shown."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.errors import POSITIONS, DataError, abbreviate, noted, present_findings
+from datamodules.errors import POSITIONS, DataError, abbreviate, noted, present_findings, remark
 from datamodules.files.readers import Exif, ImageHeader
 from datamodules.types import Points
 
@@ -24,13 +24,13 @@ class AnnotatedImage(NamedTuple):
         path: The image's file.
         header: Its size and orientation.
         points: Positions (x, y) as annotated, in pixels, float32 ``[N, 2]``.
-        place: Where they are written, for messages. Default: not known.
+        place_of: Tells where one of them is written, for messages. Default: in the annotations.
     """
 
     path: Path
     header: ImageHeader
     points: Points
-    place: str = ""
+    place_of: Callable[[int], str] = lambda position: "the annotations"
 
 
 def place_points(images: Sequence[AnnotatedImage], exif: Exif, coord_offset: float, place: Path) -> list[Points]:
@@ -95,21 +95,25 @@ def count_moved(
 
 
 def _note_misplaced(images: Sequence[AnnotatedImage], exif: Exif, coord_offset: float, many: bool) -> None:
-    """Note the images of which many points lie outside, or where it is so of all images together, any."""
+    """Tell where points lie outside their image: a fault where they are many of its or of all points, else a remark."""
     found = present_findings()
     if found is None:
         return
     for image, outside in zip(images, _count_outside(images, exif), strict=True):
-        if outside > (0 if many else _MOST * len(image.points)):
-            height, width = image.header.size(exif)
-            wrong = ((image.points < -1) | (image.points > _corner(image, exif) + 1)).any(1)
-            x, y = image.points[wrong][0] + np.float32(coord_offset)
-            cause = _find_cause([image], exif, coord_offset)
-            found.note(
-                POSITIONS,
-                f"{image.place or 'annotations'}: {outside} of {len(image.points)} lie outside '{image.path}' ({width} "
-                f"× {height}), the first at {x:g}, {y:g}" + (f". {cause}" if cause else ""),
-            )
+        if not outside:
+            continue
+        height, width = image.header.size(exif)
+        first = int(((image.points < -1) | (image.points > _corner(image, exif) + 1)).any(1).argmax())
+        x, y = image.points[first] + np.float32(coord_offset)
+        cause = _find_cause([image], exif, coord_offset)
+        text = (
+            f"{image.place_of(first)}: {outside} of {len(image.points)} points lie outside '{image.path}' ({width} × "
+            f"{height}), the first at {x:g}, {y:g}" + (f". {cause}" if cause else "")
+        )
+        if many or outside > _MOST * len(image.points):
+            found.note(POSITIONS, text)
+        else:
+            remark(text, "Moved to the border")
 
 
 def _check_reading(images: Sequence[AnnotatedImage], exif: Exif) -> None:

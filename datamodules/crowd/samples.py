@@ -1,6 +1,7 @@
 """Photographs of crowds with the positions of heads, and photographs to predict."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,7 +67,7 @@ def read_crowd(
     images = []
     for image, annotation in show_progress(pairs, f"Reading the annotations of '{place}'", "images"):
         with noted(IMAGES):
-            images.append(AnnotatedImage(image, read_header(image), read(annotation), f"'{annotation}'"))
+            images.append(AnnotatedImage(image, read_header(image), read(annotation), partial(_name, annotation)))
     placed = place_points(images, exif, coord_offset, place)
     return CrowdFiles(
         paths=[image.path for image in images],
@@ -76,6 +77,10 @@ def read_crowd(
         exif=exif,
         moved=count_moved(images, placed, coord_offset).tolist(),
     )
+
+
+def _name(annotation: Path, position: int) -> str:
+    return f"'{annotation}'"
 
 
 class CrowdSamples(SampleSet[CrowdBatch]):

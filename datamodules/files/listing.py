@@ -49,7 +49,7 @@ class FoundImages(NamedTuple):
             names = [f"{name} ×{count}" if count > 1 else name for name, count in sorted(self.other_folders.items())]
             parts.append(f"{self.other_folders.total()} folders left out ({abbreviate(names, 10)})")
         if parts:
-            remark(f"{place}: {', '.join(parts)}")
+            remark(f"{place}: {', '.join(parts)}".replace(" left out", ""))
         if always or parts:
             _log.info("%s: %s", place, ", ".join([f"{len(self.names)} images", *parts]))
 

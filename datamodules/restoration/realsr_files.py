@@ -76,7 +76,7 @@ def list_pairs(root: Path, split: str, scale: int, cameras: Sequence[str]) -> li
                 others.append(name)
         if others:
             _log.warning("'%s': images of other names are left out: %s", folder, abbreviate(others))
-            remark(f"'{folder}': {len(others)} images of other names left out: {abbreviate(others)}")
+            remark(f"'{folder}': {len(others)} images of other names: {abbreviate(others)}")
         found = match_pairs(files[f"LR{scale}"], files["HR"], folder)
         if not found:
             raise DataError(f"'{folder}' holds no pairs {camera}_001_HR.png, {camera}_001_LR{scale}.png. {_REMEDY}")

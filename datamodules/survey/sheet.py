@@ -1,5 +1,6 @@
 """A contact sheet: thumbnails with titles, in rows, by split."""
 
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from datamodules.types import Pixels
 
 _WIDTH = 1280  # pixels
+_LEAST_WIDTH = 190  # of a column, so that titles can be read
 _MARGIN = 12
 _TEXT, _HEAD = 15, 20  # sizes of letters, in pixels; digits are some 0.7 of that high
 _LINE = 19
@@ -42,7 +44,7 @@ def draw_sheet(groups: Sequence[tuple[str, Sequence[Cell]]]) -> Pixels:
     for heading, cells in groups:
         heads.append((y, heading))
         y += round(1.5 * _HEAD)
-        width = max([cell.picture.shape[1] for cell in cells], default=1)
+        width = max([_LEAST_WIDTH, *(cell.picture.shape[1] for cell in cells)])
         columns = max(1, (_WIDTH - _MARGIN) // (width + _MARGIN))
         for start in range(0, len(cells), columns):
             row = cells[start : start + columns]
@@ -63,8 +65,13 @@ def draw_sheet(groups: Sequence[tuple[str, Sequence[Cell]]]) -> Pixels:
 
 
 def shorten(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """Leave out the beginning of a text that is wider than a number of pixels; names differ in their ends."""
+    """Leave out the beginning of a text that is wider than a number of pixels; names differ in their ends.
+
+    Letters lose their accents, and others than Latin ones become question marks: the font has no more.
+    """
+    plain = unicodedata.normalize("NFKD", text.replace("×", "x"))
+    text = "".join(letter for letter in plain if not unicodedata.combining(letter)).encode("ascii", "replace").decode()
     if font.getlength(text) <= width:
         return text
-    start = next((n for n in range(1, len(text)) if font.getlength(f"…{text[n:]}") <= width), len(text))
-    return f"…{text[start:]}"
+    start = next((n for n in range(1, len(text)) if font.getlength(f"...{text[n:]}") <= width), len(text))
+    return f"...{text[start:]}"

@@ -71,7 +71,8 @@ def take_survey(
             _note_faults(reading, found)
             if reading.thumbnail is not None:
                 cells.append(Cell(_write_titles(reading, class_names), reading.thumbnail.picture))
-        groups.append((f"{split}: {len(cells)} of {len(of_split):,}", cells))
+        heading = "val and test" if split == "test" and same else split
+        groups.append((f"{heading}: {len(cells)} of {len(of_split):,}", cells))
     for text in duplicates.between:
         found.note("duplicates", text)
     if "train" in totals:
@@ -81,14 +82,13 @@ def take_survey(
         *format_table(rows),
         *_describe_channels(samples, totals),
         *_describe_samples(samples, duplicates, same),
-        *(f"Left out: {text}" for text in found.remarks),
-        *list_faults(found),
+        *list_findings(found),
     ]
     return Survey(lines, sum(map(len, found.faults.values())), draw_sheet(groups))
 
 
-def list_faults(found: Findings) -> list[str]:
-    """List all that is wrong, by kind, at most ``MOST_LINES`` of each; an empty list where nothing is.
+def list_findings(found: Findings) -> list[str]:
+    """List what was left out or changed, and what is wrong, by kind, at most ``MOST_LINES`` of each.
 
     Args:
         found: What was found.
@@ -97,10 +97,11 @@ def list_faults(found: Findings) -> list[str]:
         Lines for the user.
     """
     lines = []
-    for kind, faults in found.faults.items():
-        lines += [f"Wrong with {kind} ({len(faults):,}):", *(f"  {fault}" for fault in list(faults)[:MOST_LINES])]
-        if len(faults) > MOST_LINES:
-            lines.append(f"  and {len(faults) - MOST_LINES:,} more")
+    faults = {f"Wrong with {kind}": texts for kind, texts in found.faults.items()}
+    for heading, texts in (found.remarks | faults).items():
+        lines += [f"{heading} ({len(texts):,}):", *(f"  {text}" for text in list(texts)[:MOST_LINES])]
+        if len(texts) > MOST_LINES:
+            lines.append(f"  and {len(texts) - MOST_LINES:,} more")
     return lines
 
 
@@ -111,7 +112,7 @@ def _make(split: str, stored_samples: Callable[[str], SampleSet[Any]], found: Fi
     except DataError as error:
         if not found.faults:
             raise
-        found.note(split, str(error))
+        found.note("splits", str(error))
         return None
 
 
@@ -197,8 +198,8 @@ def _describe_samples(samples: Mapping[str, SampleSet[Any]], duplicates: Duplica
     handed_out = [split for split, of_split in samples.items() if not _knows_stored(of_split)]
     if handed_out:
         lines.append(
-            f"As handed out, not as stored: {', '.join(handed_out)}; not compared with others. For that their samples "
-            "need a method stored(index), see docs/extending.md"
+            f"As handed out, and not compared with others: {', '.join(handed_out)}. If that is not as stored, give the "
+            "samples a method stored(index): docs/extending.md"
         )
     if same or duplicates.shared:
         count = len(samples["test"]) if same else duplicates.shared

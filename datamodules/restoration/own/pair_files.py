@@ -71,7 +71,7 @@ def list_pairs(degraded: Side, clean: Side, scale: int, scene: str | None, unpai
             "--data.init_args.unpaired=skip."
         )
     if single:
-        remark(f"{place}: {len(single)} images without partner left out: {abbreviate(single)}")
+        remark(f"{place}: {len(single)} images without partner: {abbreviate(single)}")
         _log.warning("%s: %d images without partner are left out: %s", place, len(single), abbreviate(single))
     _log.info("%s: %d pairs", place, len(names))
     scenes = find_scenes(names, scene)
@@ -112,9 +112,7 @@ def _list_both(degraded: Side, clean: Side) -> tuple[Mapping[str, str], Mapping[
             )
         if others:
             _log.warning("%s='%s': images of other names are left out: %s", *side[:2], abbreviate(others))
-            remark(
-                f"{side.argument}='{side.folder}': {len(others)} images of other names left out: {abbreviate(others)}"
-            )
+            remark(f"{side.argument}='{side.folder}': {len(others)} images of other names: {abbreviate(others)}")
     return named[degraded], named[clean]
 
 
