@@ -21,12 +21,12 @@ class Moments(NamedTuple):
     """Sums over pixels, whose values are parts of 1.
 
     Attributes:
-        count: Number of pixels.
+        pixels: Number of pixels.
         sums: For each channel the sum of their values, float64 ``[C]``.
         squares: And of their squares.
     """
 
-    count: int
+    pixels: int
     sums: npt.NDArray[np.float64]
     squares: npt.NDArray[np.float64]
 
@@ -144,7 +144,7 @@ def find_white(sample: StoredSample, pixels: npt.NDArray[Any]) -> float:
 def take_fingerprint(pixels: npt.NDArray[Any]) -> bytes:
     """Take a fingerprint of an image, which another one has if its pixels, size and depth are the same."""
     digest = blake2b(f"{pixels.dtype.str} {pixels.shape}".encode(), digest_size=_DIGEST)
-    digest.update(np.ascontiguousarray(pixels))
+    digest.update(np.ascontiguousarray(pixels).data)
     return digest.digest()
 
 

@@ -129,7 +129,7 @@ def _read_all(samples: SampleSet[Any], split: str, num_workers: int) -> Iterator
     yield from show_progress(loader, f"Checking {split}", "samples")
 
 
-def _keep(reading: Reading) -> Reading:
+def _keep(reading: Any) -> Any:
     return reading
 
 

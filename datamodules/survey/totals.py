@@ -89,7 +89,7 @@ class Totals:
             self._moments = others
         elif len(others.sums) == len(self._moments.sums):
             count, sums, squares = self._moments
-            self._moments = Moments(count + others.count, sums + others.sums, squares + others.squares)
+            self._moments = Moments(count + others.pixels, sums + others.sums, squares + others.squares)
 
 
 def format_table(rows: dict[str, dict[str, str]]) -> list[str]:
