@@ -171,7 +171,7 @@ def _find_cause(images: Sequence[AnnotatedImage], exif: Exif, coord_offset: floa
 
     other: Exif = "shown" if exif == "stored" else "stored"
     if any(image.header.orientation != 1 for image in images) and fit([image.points for image in images], other):
-        return f"They fit the image as {other}, before EXIF turns it or after: --data.init_args.exif={other}"
+        return f"They fit the image as {other}: set --data.init_args.exif={other}"
     if fit([image.points[:, ::-1] for image in images]):
         return "They fit with x and y swapped: write x first"
     if coord_offset and fit([image.points + np.float32(coord_offset) for image in images]):
