@@ -9,7 +9,7 @@ from datamodules.crowd.resizing import ResizeRule, compute_resized_size, resize_
 from datamodules.crowd.samples import CrowdFiles, read_crowd
 from datamodules.files.listing import require_folder
 from datamodules.transforms.crops import resize_bilinear
-from datamodules.types import Pixels
+from datamodules.types import Photograph
 
 _FOLDERS: dict[Split, str] = {"train": "Train", "test": "Test"}
 
@@ -103,7 +103,7 @@ class UCFQNRFDataModule(CrowdDataModule):
     def prepare_stored(self) -> None:
         """Resize nothing: what is published is stored."""
 
-    def prepare(self, image: Pixels) -> Pixels:
+    def prepare(self, image: Photograph) -> Photograph:
         """Resize an image to predict by the rule."""
         return resize_bilinear(image, *compute_resized_size(image.shape[0], image.shape[1], self.resize))
 

@@ -121,7 +121,7 @@ def decode_image(content: bytes, name: str | Path, grey: bool = False, exif: Exi
             pixels = np.array(image.convert("L" if grey else "RGB"))
     except BAD_IMAGE as error:
         raise unreadable(name, error, empty=not content) from error
-    pixels = turn(pixels, {6: 8, 8: 6}.get(turned_back, turned_back))  # Pillow always turns a TIFF
+    pixels = turn_back(pixels, turned_back)  # Pillow always turns a TIFF
     return pixels[..., None] if grey else pixels
 
 
@@ -180,6 +180,11 @@ def turn(pixels: npt.NDArray[AnyValue], orientation: int) -> npt.NDArray[AnyValu
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)
+
+
+def turn_back(pixels: npt.NDArray[AnyValue], orientation: int) -> npt.NDArray[AnyValue]:
+    """Turn an image from as it is shown to as it is stored; as :func:`turn` otherwise."""
+    return turn(pixels, {6: 8, 8: 6}.get(orientation, orientation))
 
 
 def _leave_out_pixels(stream: BinaryIO) -> BinaryIO:
