@@ -115,6 +115,20 @@ def test_channels_are_those_of_all_training_pixels(capfd: pytest.CaptureFixture[
 TRAIN = ("train", "train", "val", "test")
 
 
+def test_all_bits_and_channels_are_counted(capfd: pytest.CaptureFixture[str]) -> None:
+    write_table(write_points())
+    values = np.random.RandomState(0).randint(0, 65536, (10, 40, 90), np.uint16)
+    for number, pixels in enumerate(values):
+        Image.fromarray(pixels).save(f"photos/{number}.png")
+    run("check", *COUNTING, POINTS, "--data.channels=1")
+    lines = capfd.readouterr().out.splitlines()
+    assert all(line.split()[2:7] == ["90", "×", "40", "1", "16"] for line in lines[1:4])
+    (line,) = (line for line in lines if line.startswith("Channels"))
+    mean, std = (float(part.strip("[] ")) for part in line.partition("mean ")[2].split(", std "))
+    assert mean == pytest.approx(0.5, abs=0.01)
+    assert std == pytest.approx(12**-0.5, abs=0.01)
+
+
 def test_swapped_coordinates(capfd: pytest.CaptureFixture[str]) -> None:
     rows = write_points()
     write_table([(name, y, x) for name, x, y in rows])

@@ -56,7 +56,8 @@ class Crops(SampleSet[CrowdBatch]):
     def __getitem__(self, index: int) -> CrowdBatch:
         image = torch.full((1, 3, 8, 12), float(index))
         points = torch.zeros(index, 2)
-        return CrowdBatch(image, torch.zeros(1, 1, 8, 12), torch.tensor([index]), [points], [f"crop {index}"])
+        units = torch.zeros(1, 3), torch.ones(1, 3)
+        return CrowdBatch(image, torch.zeros(1, 1, 8, 12), torch.tensor([index]), [points], [f"crop {index}"], *units)
 
 
 class Lists(Dataset[LabelledBatch]):
