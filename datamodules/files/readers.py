@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from datamodules.errors import DataError
-from datamodules.files.limits import check_pixels, open_image
+from datamodules.files.limits import OPENCV_MAX_PIXELS, check_pixels, open_image
 from datamodules.files.tiff_pages import read_only_page, read_pages
 from datamodules.files.tiff_pixels import decode_visible
 from datamodules.types import Pixels
@@ -25,9 +25,6 @@ AnyValue = TypeVar("AnyValue", bound=np.generic)
 
 PNG = b"\x89PNG\r\n\x1a\n"
 """What a PNG file begins with."""
-
-OPENCV_MAX_PIXELS = 2**30
-"""Pixels of the largest image that OpenCV reads, unless its environment variable says otherwise."""
 
 _JPEG = b"\xff\xd8\xff"
 _PNG_PIXELS = b"\0\0\0\0IDAT5\xaf\x06\x1e"  # none

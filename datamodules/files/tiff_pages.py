@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from datamodules.errors import DataError
+from datamodules.files.limits import OPENCV_MAX_PIXELS
 
 Values = Sequence[int] | bytes
 """Of a tag: numbers, or a text."""
@@ -107,10 +108,13 @@ class TiffPage(NamedTuple):
 
     @property
     def known(self) -> bool:
-        """Whether :func:`datamodules.files.tiff_pixels.decode_page` reads it: grey or RGB of 8 or 16 bits."""
+        """Whether :func:`datamodules.files.tiff_pixels.decode_page` reads it: grey or RGB of 8 or 16 bits.
+
+        Others are Pillow's: palettes, CMYK, L*a*b*, one bit, JPEG in colour, and what is too large for OpenCV.
+        """
         compression = self.number(Tag.COMPRESSION, 1)
         return (
-            self.bits in (8, 16)
+            (self.bits == 16 or (self.bits == 8 and self.height * self.width <= OPENCV_MAX_PIXELS))
             and all(form in _UNSIGNED for form in self.tags.get(Tag.SAMPLE_FORMAT, (1,)))
             and (self.grey or self.number(Tag.PHOTOMETRIC, -1) == RGB)
             and self.samples >= (1 if self.grey else 3)

@@ -1,6 +1,7 @@
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,34 +11,51 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps
 
 from datamodules import DataError
+from datamodules.files.channels import read_any_header, read_channels
 from datamodules.files.precise_readers import read_precise
-from datamodules.files.readers import read_image
+from datamodules.files.readers import read_header, read_image
 from tests.support.image_files import ImageFiles
 
 DEEP = {"grey16.png", "grey16.tif", "grey32.tif", "rgb16.png"}
 GREY = {"grey.png", "black_white.png", "grey16.png", "grey16.tif", "grey32.tif", "grey_alpha.png", "grey.jpeg"}
 PNG_COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}  # by the number of channels
+PNG_NOTES = ("eXIf", "tEXt", "zTXt", "iTXt")
 
-Deep = npt.NDArray[np.uint16]
+Deep = npt.NDArray[Any]
 
 
-def write_png(path: Path, values: Deep, orientation: int | None = None) -> None:
-    """A PNG of 16 bits a channel as its specification has it: 1 to 4 channels, the last of 2 or 4 is alpha."""
+def write_png(path: Path, values: Deep, orientation: int | None = None, note: str = "eXIf, before") -> None:
+    """A PNG of 8 or 16 bits a channel as its specification has it: 1 to 4 channels, the last of 2 or 4 is alpha.
+
+    Its orientation is noted in a chunk before or after the pixels: as EXIF, as ImageMagick writes it, or as XMP.
+    """
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     height, width, channels = values.shape
-    header = struct.pack(">IIBBBBB", width, height, 16, PNG_COLOUR[channels], 0, 0, 0)
+    bits = 8 * values.itemsize
+    header = struct.pack(">IIBBBBB", width, height, bits, PNG_COLOUR[channels], 0, 0, 0)
     exif = Image.Exif()
-    exif[0x0112] = orientation
-    noted = chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")) if orientation else b""
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    exif[0x0112] = orientation or 1
+    content = exif.tobytes()
+    profile = b"\nexif\n%8d\n%s\n" % (len(content), content.hex().encode())
+    xmp = b'<rdf:Description tiff:Orientation="%d"/>' % (orientation or 1)
+    kind, place = note.split(", ")
+    contents = {
+        "eXIf": content.removeprefix(b"Exif\0\0"),
+        "tEXt": b"Raw profile type exif\0" + profile,
+        "zTXt": b"Raw profile type exif\0\0" + zlib.compress(profile),
+        "iTXt": b"XML:com.adobe.xmp\0\0\0\0\0" + xmp,
+    }
+    noted = chunk(kind.encode(), contents[kind]) if orientation else b""
+    rows = b"".join(b"\0" + row.astype(f">u{values.itemsize}").tobytes() for row in values)
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
-        + noted
+        + (noted if place == "before" else b"")
         + chunk(b"IDAT", zlib.compress(rows))
+        + (noted if place == "after" else b"")
         + chunk(b"IEND", b"")
     )
 
@@ -81,6 +99,35 @@ def test_all_16_bits_are_kept_and_turned(tmp_path: Path, suffix: str, orientatio
     assert image.grey == (channels == 1)
     assert image.pixels.dtype == np.uint16
     np.testing.assert_array_equal(image.pixels, np.broadcast_to(upright(values, orientation or 1), image.pixels.shape))
+
+
+@pytest.mark.parametrize("note", [f"{kind}, {place}" for kind in PNG_NOTES for place in ("before", "after")])
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_png_is_turned_wherever_it_says_so(tmp_path: Path, channels: int, depth: Any, note: str) -> None:
+    values = deep_image(channels)
+    if channels in (2, 4):
+        values[..., -1] = 65535
+    values = values if depth == np.uint16 else (values >> 8).astype(np.uint8)
+    write_png(tmp_path / "image.png", values, 8, note)
+    expected = upright(values, 8)
+    assert expected.shape == (14, 10, channels)
+    colours = expected[..., : 3 if channels > 2 else 1]
+    precise, shown = read_precise(tmp_path / "image.png"), read_image(tmp_path / "image.png")
+    assert precise.pixels.dtype == depth
+    np.testing.assert_array_equal(precise.pixels, np.broadcast_to(colours, (14, 10, 3)))
+    np.testing.assert_array_equal(shown, np.broadcast_to(colours >> (8 if depth == np.uint16 else 0), (14, 10, 3)))
+    assert read_header(tmp_path / "image.png") == read_any_header(tmp_path / "image.png") == (10, 14, 8)
+    if channels != 2:
+        np.testing.assert_array_equal(read_channels(tmp_path / "image.png", channels).pixels, expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_four_channels_of_a_png_are_turned_too(tmp_path: Path, depth: Any, orientation: int) -> None:
+    values = deep_image(4).astype(depth)
+    write_png(tmp_path / "image.png", values, orientation)
+    np.testing.assert_array_equal(read_channels(tmp_path / "image.png", 4).pixels, upright(values, orientation))
 
 
 @pytest.mark.parametrize("orientation", [None, 6])
