@@ -179,7 +179,8 @@ def test_missing_folders_are_named(tmp_path: Path) -> None:
     remedy = r"Name the folder of one version of RealSR, .*: --data\.init_args\.data_dir=FOLDER\."
     with pytest.raises(DataError, match=rf"^data_dir='.*/absent' does not exist\. {remedy}$"):
         module(tmp_path / "absent").setup("fit")
-    with pytest.raises(DataError, match=rf"^data_dir='.*' holds none of Canon, Nikon, Train, Test\. {remedy}$"):
+    missing = r"holds no Canon/Train or Train/Canon \(or of Nikon, or Test\), nor does a folder in it\."
+    with pytest.raises(DataError, match=rf"^data_dir='.*' {missing} {remedy}$"):
         module(tmp_path).setup("fit")
     write_realsr(tmp_path / "RealSR(V2)", scales=(2,), cameras=("Canon",), train=1, test=0)
     with pytest.raises(
@@ -196,9 +197,9 @@ def test_missing_folders_are_named(tmp_path: Path) -> None:
         DataError, match=rf"/Canon/Test/2' holds no pairs Canon_001_HR\.png, Canon_001_LR2\.png\. {remedy}"
     ):
         module(tmp_path, cameras="Canon").setup("test")
-    (tmp_path / "RealSR (Final)" / "Nikon").mkdir(parents=True)
+    (tmp_path / "RealSR (Final)" / "Nikon" / "Test").mkdir(parents=True)
     with pytest.raises(
-        DataError, match=rf"^data_dir='.*' holds several versions: 'RealSR \(Final\)', 'RealSR\(V2\)'\. {remedy}$"
+        DataError, match=rf"^data_dir='.*' holds several: 'RealSR \(Final\)', 'RealSR\(V2\)'\. {remedy}$"
     ):
         module(tmp_path).setup("fit")
 
