@@ -53,7 +53,7 @@ class Images(InputFiles[Any]):
                 "orientation": torch.tensor([1]),
                 "exif": ["stored"],
             },
-            DegradedBatch: {"bits": torch.tensor([8]), "grey": torch.tensor([False]), "profile": [b""]},
+            DegradedBatch: {"bits": torch.tensor([8]), "grey": torch.tensor([False])},
         }[self.kind]
         return self.kind(image=image, id=[self.ids[index]], **more)
 
