@@ -1,5 +1,3 @@
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,49 +13,12 @@ from datamodules.files.channels import read_any_header, read_channels
 from datamodules.files.precise_readers import read_precise
 from datamodules.files.readers import read_header, read_image
 from tests.support.image_files import ImageFiles
+from tests.support.png_files import PNG_NOTES, write_png
 
 DEEP = {"grey16.png", "grey16.tif", "grey32.tif", "rgb16.png"}
 GREY = {"grey.png", "black_white.png", "grey16.png", "grey16.tif", "grey32.tif", "grey_alpha.png", "grey.jpeg"}
-PNG_COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}  # by the number of channels
-PNG_NOTES = ("eXIf", "tEXt", "zTXt", "iTXt")
 
 Deep = npt.NDArray[Any]
-
-
-def write_png(path: Path, values: Deep, orientation: int | None = None, note: str = "eXIf, before") -> None:
-    """A PNG of 8 or 16 bits a channel as its specification has it: 1 to 4 channels, the last of 2 or 4 is alpha.
-
-    Its orientation is noted in a chunk before or after the pixels: as EXIF, as ImageMagick writes it, or as XMP.
-    """
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    height, width, channels = values.shape
-    bits = 8 * values.itemsize
-    header = struct.pack(">IIBBBBB", width, height, bits, PNG_COLOUR[channels], 0, 0, 0)
-    exif = Image.Exif()
-    exif[0x0112] = orientation or 1
-    content = exif.tobytes()
-    profile = b"\nexif\n%8d\n%s\n" % (len(content), content.hex().encode())
-    xmp = b'<rdf:Description tiff:Orientation="%d"/>' % (orientation or 1)
-    kind, place = note.split(", ")
-    contents = {
-        "eXIf": content.removeprefix(b"Exif\0\0"),
-        "tEXt": b"Raw profile type exif\0" + profile,
-        "zTXt": b"Raw profile type exif\0\0" + zlib.compress(profile),
-        "iTXt": b"XML:com.adobe.xmp\0\0\0\0\0" + xmp,
-    }
-    noted = chunk(kind.encode(), contents[kind]) if orientation else b""
-    rows = b"".join(b"\0" + row.astype(f">u{values.itemsize}").tobytes() for row in values)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + (noted if place == "before" else b"")
-        + chunk(b"IDAT", zlib.compress(rows))
-        + (noted if place == "after" else b"")
-        + chunk(b"IEND", b"")
-    )
 
 
 def deep_image(channels: int, height: int = 10, width: int = 14) -> Deep:

@@ -231,6 +231,28 @@ def test_files_that_do_not_fit_together_are_named(tmp_path: Path, caplog: pytest
         module(root, **only).setup("fit")
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_pairs_that_changed_since_they_were_found_are_named(tmp_path: Path, split: str) -> None:
+    """Whatever the size was it was enlarged to something, or turned pixels were trained on."""
+    root = write_realsr(tmp_path / "RealSR(V3)", scales=(2,), train=3, test=2, size=(48, 48), smaller=True)
+    folder = root / "Canon" / split.title() / "2"
+    low = folder / "Canon_001_LR2.png"
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for changed, message in (
+        (Image.new("RGB", (20, 20)), r"LR2\.png' has 20 × 20 pixels, but '.*Canon_001_HR\.png' 48 × 48\. Replace"),
+        (Image.new("RGB", (24, 24)), r"LR2\.png' has the EXIF orientation 3, but '.*Canon_001_HR\.png' 1: turned so"),
+    ):
+        before = low.read_bytes()
+        data = module(root, val_fraction=0.3, cameras="Canon", cache_dir=str(tmp_path / "cache"))
+        samples = data.test_samples() if split == "test" else None
+        pairs = data.train_pairs
+        changed.save(low, **({"exif": exif} if changed.width == 24 else {}))
+        with pytest.raises(DataError, match=message):
+            _ = samples[0] if samples is not None else data.convert(pairs)
+        low.write_bytes(before)
+
+
 def test_patches_larger_than_an_image_are_refused(realsr: Path) -> None:
     with pytest.raises(
         DataError, match=r"^'Canon/Train/2/Canon_001_LR2\.png' has 60 × 84 pixels, too few for patch_size=61\. Choose "
