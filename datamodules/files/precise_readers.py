@@ -2,7 +2,7 @@
 
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -68,7 +68,7 @@ def read_precise(path: str | Path) -> PreciseImage:
             pixels = turn(decode_visible(content, page, path), page.orientation)
             return PreciseImage(_as_rgb(pixels), page.grey, _choose_profile(page.profile, page.grey))
         with open_image(BytesIO(content), path) as file:
-            file.seek(page.index if page is not None else 0)
+            file.seek(page.position if page is not None else 0)
             grey = _is_grey(file, content)
             converted = file.mode in ("CMYK", "LAB")
             profile = b"" if converted else _choose_profile(file.info.get("icc_profile"), grey)
@@ -99,8 +99,8 @@ def _as_rgb(pixels: AnyDepth) -> AnyDepth:
 
 
 def _decode_deep(content: bytes, path: str | Path) -> AnyDepth:
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    pixels: Any = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
         raise unreadable(path, ValueError("it is damaged, or of a kind that is not known"))
-    rgb = pixels[..., 2::-1].astype(np.uint16)
+    rgb: AnyDepth = pixels[..., 2::-1].astype(np.uint16)
     return lay_on_white(rgb, pixels[..., 3:]) if pixels.shape[2] == 4 else rgb

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from datamodules.errors import DataError
 from datamodules.files.limits import OPENCV_MAX_PIXELS, check_pixels, open_image
-from datamodules.files.tiff_pages import read_only_page, read_pages
+from datamodules.files.tiff_pages import TiffPage, read_only_page, read_pages
 from datamodules.files.tiff_pixels import decode_visible
 from datamodules.types import Pixels
 
@@ -107,29 +107,18 @@ def decode_image(content: bytes, name: str | Path, grey: bool = False, exif: Exi
         pixels = _decode_jpeg(content, name, exif)
         if pixels is not None:
             return pixels
-    mode = "L" if grey else "RGB"
     try:
         page = read_only_page(BytesIO(content), name)
         if page is not None and page.known:
             visible = decode_visible(content, page, name)
             eight_bit = (visible >> 8 * (visible.itemsize - 1)).astype(np.uint8)
-            pixels = np.array(Image.fromarray(eight_bit[..., 0] if page.grey else eight_bit).convert(mode))
+            image = Image.fromarray(eight_bit[..., 0] if page.grey else eight_bit)
             turns = page.orientation if exif == "shown" else 1
         else:
-            with open_image(BytesIO(content), name) as file:
-                file.seek(page.index if page is not None else 0)
-                turned_back = find_orientation(file) if exif == "stored" and page is not None else 1
-                turns = {6: 8, 8: 6}.get(turned_back, turned_back)  # Pillow always turns a TIFF
-                image = _eight_bit(ImageOps.exif_transpose(file) if exif == "shown" else file)
-                if image.has_transparency_data:
-                    image = image.convert("RGBA")
-                    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-                if image.mode == "LAB":
-                    image = image.convert("RGB")  # from which alone Pillow makes grey
-                pixels = np.array(image.convert(mode))
+            image, turns = _decode_with_pillow(content, name, page, exif)
+        pixels = turn(np.array(image.convert("L" if grey else "RGB")), turns)
     except BAD_IMAGE as error:
         raise unreadable(name, error, empty=not content) from error
-    pixels = turn(pixels, turns)
     return pixels[..., None] if grey else pixels
 
 
@@ -179,7 +168,7 @@ def find_header(stream: BinaryIO, name: str | Path, several_pages: bool = False)
         check_pixels(name, page.height, page.width)
         return ImageHeader(*page[:3])
     with open_image(_leave_out_pixels(stream), name) as file:
-        file.seek(page.index if page is not None else 0)
+        file.seek(page.position if page is not None else 0)
         shown = file.height, file.width
         orientation = find_orientation(file)
         # Pillow gives the size of a TIFF as shown, of all else as stored.
@@ -236,6 +225,21 @@ def _leave_out_pixels(stream: BinaryIO) -> BinaryIO:
         else:
             stream.seek(length + 4, os.SEEK_CUR)
     return BytesIO(content + _PNG_PIXELS)
+
+
+def _decode_with_pillow(content: bytes, name: str | Path, page: TiffPage | None, exif: Exif) -> tuple[Image.Image, int]:
+    """Decode an image of any kind to 8 bits without transparency; the second is how it is to be turned then."""
+    with open_image(BytesIO(content), name) as file:
+        file.seek(page.position if page is not None else 0)
+        turned_back = find_orientation(file) if exif == "stored" and page is not None else 1
+        image = _eight_bit(ImageOps.exif_transpose(file) if exif == "shown" else file)
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        if image.mode == "LAB":
+            image = image.convert("RGB")  # from which alone Pillow makes grey
+        image.load()
+    return image, {6: 8, 8: 6}.get(turned_back, turned_back)  # Pillow always turns a TIFF
 
 
 def _decode_jpeg(content: bytes, name: str | Path, exif: Exif) -> Pixels | None:

@@ -65,7 +65,7 @@ class TiffPage(NamedTuple):
         orientation: How it is to be turned, 1 to 8 as in EXIF; 1: not at all.
         order: ``<`` or ``>``: which byte of a number comes first, as :mod:`struct` has it.
         tags: Their values, by number.
-        index: Number of the page in the file, from 0.
+        position: Number of the page in the file, from 0.
     """
 
     height: int
@@ -73,7 +73,7 @@ class TiffPage(NamedTuple):
     orientation: int
     order: str
     tags: Mapping[int, Values]
-    index: int
+    position: int
 
     @property
     def samples(self) -> int:
@@ -185,10 +185,10 @@ def read_only_page(stream: BinaryIO, name: str | Path) -> TiffPage | None:
     return pages[0] if pages else None
 
 
-def _make_page(order: str, index: int, tags: Mapping[int, Values]) -> TiffPage:
+def _make_page(order: str, position: int, tags: Mapping[int, Values]) -> TiffPage:
     if not tags.get(Tag.WIDTH) or not tags.get(Tag.HEIGHT):
         raise ValueError("a page of it has no size")
-    page = TiffPage(int(tags[Tag.HEIGHT][0]), int(tags[Tag.WIDTH][0]), 1, order, tags, index)
+    page = TiffPage(int(tags[Tag.HEIGHT][0]), int(tags[Tag.WIDTH][0]), 1, order, tags, position)
     noted = page.number(Tag.ORIENTATION, 0)
     if Tag.ORIENTATION not in tags and (found := _XMP_ORIENTATION.search(bytes(tags.get(Tag.XMP, b"")))):
         noted = int(found[1])

@@ -261,7 +261,7 @@ class MemoryMaps:
             DataError: As above, or if they do not fit together, or have another size than the pair; names the file.
         """
         degraded, clean = self(pair.degraded), self(pair.clean)
-        small, large = (ImageHeader(*pixels.shape[:2], 1) for pixels in (degraded, clean))
+        small, large = (ImageHeader(pixels.shape[0], pixels.shape[1], 1) for pixels in (degraded, clean))
         if check_fit(pair.degraded, small, pair.clean, large) != (pair.height, pair.width):
             raise _lost(pair.clean, f"it holds an image of another size than {pair.height} × {pair.width} pixels")
         return degraded, clean
