@@ -50,14 +50,16 @@ class LabelledBatch(NamedTuple):
 
 
 class CrowdBatch(NamedTuple):
-    """Photographs of crowds with where the heads are.
+    """Photographs of crowds with where the heads are, or of anything with where the objects are that are counted.
 
     Attributes:
-        image: Normalised images, float32 ``[N, 3, H, W]``.
+        image: Normalised images, float32 ``[N, C, H, W]``; C is 3 (RGB), but for one's own images of other channels.
         density: Heads per pixel, float32 ``[N, 1, H, W]``; the sum over an image is ``num_heads``.
         num_heads: Heads annotated in each image, int64 ``[N]``; of a part of an image, those in it.
         points: For each image the heads' positions (x, y) in its pixels, float32 ``[num_heads, 2]``.
         id: One name for each image, unique within the split.
+        mean: What was subtracted from each channel, of values in [0, 1], float32 ``[N, C]``.
+        std: What it was then divided by, float32 ``[N, C]``.
     """
 
     image: Tensor
@@ -65,17 +67,22 @@ class CrowdBatch(NamedTuple):
     num_heads: Tensor
     points: list[Tensor]
     id: list[str]
+    mean: Tensor
+    std: Tensor
 
 
 class PhotographBatch(NamedTuple):
     """Photographs without targets, as ``predict`` gets them, perhaps resized.
 
     Attributes:
-        image: Normalised images, float32 ``[N, 3, H, W]``.
+        image: Normalised images, float32 ``[N, C, H, W]``.
         original_size: Height and width of the files' images before any resizing, as shown, int64 ``[N, 2]``.
         id: One name for each image, unique within the data set (a path relative to its folder).
         exif: For each, the image in which positions are to be told: as ``stored`` in the file or as ``shown``.
         orientation: How the stored images were turned to show them, 1 to 8 as in EXIF (1: not), int64 ``[N]``.
+        mean: What was subtracted from each channel, of values in [0, 1], float32 ``[N, C]``.
+        std: What it was then divided by, float32 ``[N, C]``.
+        category: For each, what is counted in it: ``heads``, ``objects``, or what a user calls them.
     """
 
     image: Tensor
@@ -83,6 +90,9 @@ class PhotographBatch(NamedTuple):
     id: list[str]
     exif: list[str]
     orientation: Tensor
+    mean: Tensor
+    std: Tensor
+    category: list[str]
 
 
 class RestorationBatch(NamedTuple):

@@ -14,6 +14,9 @@ DeepPixels = npt.NDArray[np.uint16]
 AnyDepth = npt.NDArray[np.unsignedinteger[Any]]
 """An image with 8 or 16 bits a channel: uint8 or uint16 ``[H, W, C]``."""
 
+Photograph = npt.NDArray[np.uint8 | np.float32]
+"""An image of any channels ``[H, W, C]``: uint8, or float32 in [0, 1] where 8 bits would not hold it."""
+
 Map = npt.NDArray[np.float32]
 """Numbers at places: float32 ``[H, W]``, or ``[H, W, C]`` with several at each."""
 

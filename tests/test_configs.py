@@ -160,17 +160,27 @@ def check_classes(results: Path, ids: set[str]) -> None:
 
 
 def check_counts(results: Path, ids: set[str]) -> None:
-    """Every image has a count, a picture, and its heads in two forms."""
+    """Every image has a count, a picture, and its heads or objects in two forms, and those of annotation tools."""
     with (results / "counts.csv").open() as file:
         counts = {row["id"]: float(row["predicted"]) for row in csv.DictReader(file)}
     assert counts.keys() == ids
     assert all(count >= 0 for count in counts.values())
+    (kind,) = {path.name.split(".")[-2] for path in (results / "predictions").rglob("*.json")}
+    own = "PointsDataModule" in (results / "config_predict.yaml").read_text()
+    assert kind == ("objects" if own else "heads")
+    found = 0
     for name in ids:
         assert (results / "predictions" / f"{name}.png").is_file()
-        with (results / "predictions" / f"{name}.heads.csv").open() as file:
-            heads = [(float(row["x"]), float(row["y"])) for row in csv.DictReader(file)]
-        listed = json.loads((results / "predictions" / f"{name}.heads.json").read_text())
-        assert [(head["x"], head["y"]) for head in listed["heads"]] == pytest.approx(heads, abs=0.01)
+        with (results / "predictions" / f"{name}.{kind}.csv").open() as file:
+            objects = [(float(row["x"]), float(row["y"])) for row in csv.DictReader(file)]
+        listed = json.loads((results / "predictions" / f"{name}.{kind}.json").read_text())
+        assert listed["category"] == kind
+        assert [(each["x"], each["y"]) for each in listed[kind]] == pytest.approx(objects, abs=0.01)
+        found += len(objects)
+    coco = json.loads((results / "coco.json").read_text())
+    assert {image["file_name"] for image in coco["images"]} == ids
+    assert len(coco["annotations"]) == found
+    assert len(list((results / "labelme").rglob("*.json"))) == len(ids)
 
 
 def check_restored(results: Path, ids: set[str]) -> None:

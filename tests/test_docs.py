@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+from benchmarks.studies.examples import write_cells, write_pairs
 from tests.support.commands import check, read_cli, run_cli
 from tests.support.crowd_files import write_shanghaitech
 from tests.support.documents import PAGES, ROOT, Code, anchors, codes, commands, expand, links, name, options
@@ -60,6 +61,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_shanghaitech(folder / "data" / "shanghaitech", "A", seed=0)
     write_realsr(folder / "data" / "realsr", seed=0, scales=(2,))
     write_sidd(folder / "data" / "sidd", seed=0)
+    write_cells(folder / "my_cells", count=8)
+    write_pairs(folder / "my_pairs", count=10)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("SLURM_JOB_ID", raising=False)
@@ -190,8 +193,16 @@ CONTEXTS = {
         "--config",
         "configs/realsr/acda.yaml",
     ],
-    r"--data\.init_args\.(images_dir|annotations)": ["fit", "--config", "configs/own/counting.yaml"],
-    r"--data\.init_args\.(degraded|clean)_dir": ["fit", "--config", "configs/own/restoration_pairs.yaml"],
+    r"--data\.init_args\.(images_dir|annotations|category|coordinates|unlisted|exif)": [
+        "fit",
+        "--config",
+        "configs/own/counting.yaml",
+    ],
+    r"--data\.init_args\.((degraded|clean)_(dir|name)|scene|scale=2)": [
+        "fit",
+        "--config",
+        "configs/own/restoration_pairs.yaml",
+    ],
     r"--data\.init_args\.data_dir": ["fit", "--config", "configs/imagenet/ad_resnet_s.yaml"],
     "": ["fit", "--config", "configs/digits/lenet_acda.yaml"],
 }

@@ -117,8 +117,9 @@ class DDFConv2d(Comparator):
         """Filter each channel's window at each pixel with the product of the two filters."""
         x = self.project(x)
         channel = self.channel_filters(x) * self.scale.view(-1, 1, 1)
-        weighted = windows(x, self.geometry) * channel[:, :, None, None]
-        return add_bias(torch.einsum("nchwuv,nuvhw->nchw", weighted, self.spatial_filters(x)), self.bias)
+        weighted = windows(x, self.geometry) * self.spatial_filters(x).movedim((1, 2), (3, 4))[:, None]
+        # Matrices of each channel of each image, and not of each pixel: an exported program takes any number of images.
+        return add_bias(torch.einsum("nchwuv,ncuv->nchw", weighted, channel), self.bias)
 
 
 def filter_norm(filters: Tensor, dim: int) -> Tensor:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.machine import ROOT
 from benchmarks.pictures.canvas import Canvas
+from benchmarks.pictures.cells import cells
 from benchmarks.pictures.crowd import crowd
 from benchmarks.pictures.method import method
 from benchmarks.pictures.photographs import restoration, scales
@@ -21,6 +22,7 @@ PICTURES: dict[str, Callable[[], Canvas]] = {
     "scales": scales,
     "restoration": restoration,
     "crowd": crowd,
+    "cells": cells,
 }
 
 

@@ -65,16 +65,26 @@ def crowd(steps: int = 500, num_train: int = 150, num_test: int = 20) -> Canvas:
         tests: list[CrowdBatch] = list(data.test_dataloader())
     with torch.no_grad():
         densities = [network(batch.image) / _DENSITY_SCALE for batch in tests]
-    return draw(tests, densities, steps)
+    return draw(tests, densities, f"{steps} steps of training", "rendered scene", "scenes")
 
 
-def draw(scenes: Sequence[CrowdBatch], densities: Sequence[Tensor], steps: int) -> Canvas:
+def draw(
+    scenes: Sequence[CrowdBatch],
+    densities: Sequence[Tensor],
+    training: str,
+    scene_name: str,
+    plural: str,
+    things: str = "heads",
+) -> Canvas:
     """Draw the scene whose annotated count is the median one.
 
     Args:
         scenes: One image each.
-        densities: What was predicted of each, in heads per cell.
-        steps: Of training, for the text.
+        densities: What was predicted of each, in objects per cell.
+        training: How the network was trained, for the text below.
+        scene_name: What is shown.
+        plural: What several of it are called.
+        things: What is counted.
     """
     predicted = [float(count_heads(density)) for density in densities]
     annotated = [int(scene.num_heads) for scene in scenes]
@@ -90,9 +100,9 @@ def draw(scenes: Sequence[CrowdBatch], densities: Sequence[Tensor], steps: int) 
     top = max(float(values.max()) for values in maps)
     height = _PANEL * size[0] / size[1]
     canvas = Canvas(3 * (_PANEL + _GAP) - _GAP, round(height) + 96)
-    titles = ("rendered scene, heads annotated", "density of the annotated heads", "density predicted with ACDA")
+    titles = (f"{scene_name}, {things} annotated", f"density of the annotated {things}", "density predicted with ACDA")
     pictures = (draw_dots(shown, scene.points[0]), *(draw_heat(values, 0, top) for values in maps))
-    texts = ("not trained on", f"{annotated[middle]} heads", f"{predicted[middle]:.1f} heads")
+    texts = ("not trained on", f"{annotated[middle]} {things}", f"{predicted[middle]:.1f} {things}")
     for number, (title, picture, text) in enumerate(zip(titles, pictures, texts, strict=True)):
         left = number * (_PANEL + _GAP)
         canvas.text(left + _PANEL / 2, 6, title, 14, "ma")
@@ -101,10 +111,10 @@ def draw(scenes: Sequence[CrowdBatch], densities: Sequence[Tensor], steps: int) 
     below = height + 64
     error = sum(abs(a - p) for a, p in zip(annotated, predicted, strict=True)) / len(scenes)
     mean = sum(annotated) / len(scenes)
-    words = f"{steps} steps of training; mean absolute error of {len(scenes)} such scenes: "
-    canvas.text(0, below + 4, f"{words}{error:.1f} heads, of {mean:.0f} on average", 13)
+    words = f"{training}; mean absolute error of {len(scenes)} such {plural}: "
+    canvas.text(0, below + 4, f"{words}{error:.1f} {things}, of {mean:.0f} on average", 13)
     canvas.scale(canvas.width - 150, below, 150, lambda values: draw_heat(values, 0, top), (0, top))
-    canvas.text(canvas.width - 158, below + 4, "heads per pixel", 12, "rm", GREY)
+    canvas.text(canvas.width - 158, below + 4, f"{things} per pixel", 12, "rm", GREY)
     return canvas
 
 

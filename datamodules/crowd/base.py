@@ -2,21 +2,24 @@
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from datamodules.base import ImageDataModule
-from datamodules.batches import IMAGENET_MEAN, IMAGENET_STD
+from datamodules.crowd.channels import ImageChannels
 from datamodules.crowd.density import check_kernel
 from datamodules.crowd.samples import CrowdFiles, CrowdSamples, Photographs
 from datamodules.crowd.transforms import CrowdAugmentation, CrowdAugmentationName
 from datamodules.errors import check_at_least, check_fractions, check_one_of, refuse
+from datamodules.files.channels import SUFFIXES
+from datamodules.files.listing import IMAGE_SUFFIXES
 from datamodules.files.readers import Exif
 from datamodules.splits import ValidateOn, split_indices
-from datamodules.transforms.pixels import EightBit, Normalise
-from datamodules.types import Indices, Pixels
+from datamodules.transforms.pixels import EightBit
+from datamodules.types import Indices, Photograph
 
 Split = Literal["train", "test"]
 
@@ -26,10 +29,10 @@ _log = logging.getLogger(__name__)
 class CrowdDataModule(ImageDataModule, ABC):
     """Base of the data modules of crowd counting: a subclass reads the published training and test images.
 
-    Training batches are ``CrowdBatch`` with crops ``[N, 3, crop_size, crop_size]``; validation and test take whole
+    Training batches are ``CrowdBatch`` with crops ``[N, C, crop_size, crop_size]``; validation and test take whole
     images, one by one, and prediction, whose batches are ``PhotographBatch``, too. ``num_heads`` is the number of heads
     in the crop or image, which is what ``density`` sums to: a Gaussian of fixed size at each head, drawn after all
-    changes to the image. Images are normalised with ImageNet's mean and standard deviation.
+    changes to the image. Images of 8 and of 16 bits keep all of them.
 
     A camera may note in a photograph (EXIF) that it is to be turned. ``exif`` says which image annotations refer to,
     the one as ``stored``, as in MATLAB and in published code, or the one as ``shown`` by today's tools. Training and
@@ -39,7 +42,7 @@ class CrowdDataModule(ImageDataModule, ABC):
 
     Augmentation ``standard``: a random part, scaled by 0.8 to 1.2, a left-right flip (p = 0.5), grey (p = 0.1), gamma
     0.5 to 1.5 (p = 0.3). ``none``: a random part as it is. Images smaller than it are padded at the bottom and right
-    with ImageNet's mean colour. Crops without heads occur.
+    with ``mean``. Crops without heads occur.
 
     Args:
         crop_size: Height and width of the training crops, in pixels.
@@ -52,13 +55,22 @@ class CrowdDataModule(ImageDataModule, ABC):
         kernel_size: Height and width of its kernel, in pixels, odd. Default: 15.
         coord_offset: What is subtracted from the annotated coordinates, in pixels before any resizing. Default: 0.
         exif: Whether positions are of the images as ``stored`` or as ``shown``. Default: ``stored``.
+        mean: What is subtracted from each channel of the images, whose values are from 0 to 1. Default: ImageNet's.
+        std: What each channel is then divided by. Default: ImageNet's.
         batch_size: Crops in a training batch, on each device. Default: 16.
         num_workers: Processes that read images, for each loader. Default: 2.
         **kwargs: Those of :class:`~datamodules.base.ImageDataModule`.
 
     Raises:
         ValueError: If an argument is out of range.
+
+    Attributes:
+        channels: Of the images: 3.
+        counted: What is counted: ``heads``.
     """
+
+    channels = 3
+    counted = "heads"
 
     def __init__(
         self,
@@ -72,6 +84,8 @@ class CrowdDataModule(ImageDataModule, ABC):
         kernel_size: int = 15,
         coord_offset: float = 0.0,
         exif: Exif = "stored",
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
         batch_size: int = 16,
         num_workers: int = 2,
         **kwargs: Any,
@@ -88,7 +102,8 @@ class CrowdDataModule(ImageDataModule, ABC):
         self.coord_offset = coord_offset
         self.exif = exif
         self._kernel = sigma, kernel_size
-        self._augmentation = CrowdAugmentation(crop_size, augmentation)
+        self._channels = ImageChannels(self.channels, mean, std)
+        self._augmentation = CrowdAugmentation(crop_size, augmentation, self._channels.mean)
         self._fractions = {"val": val_fraction}
         self._split_seed = split_seed
 
@@ -106,14 +121,14 @@ class CrowdDataModule(ImageDataModule, ABC):
             DataError: If files are missing or damaged.
         """
 
-    def prepare(self, image: Pixels) -> Pixels:
+    def prepare(self, image: Photograph) -> Photograph:
         """Prepare an image to predict as the data set's own; as it is, but for what a subclass does."""
         return image
 
     def train_samples(self) -> CrowdSamples:
         """Return random crops of the published training images but for those held out."""
         indices = np.arange(len(self.train_files.paths)) if self.validate_on == "test" else self._held_out["train"]
-        return CrowdSamples(self.train_files, indices, *self._kernel, self._augmentation)
+        return self._samples_of(self.train_files, indices, self._augmentation)
 
     def val_samples(self) -> CrowdSamples:
         """Return published training images that are held out, or with ``validate_on: test`` the test images; whole."""
@@ -123,16 +138,21 @@ class CrowdDataModule(ImageDataModule, ABC):
                 "test images, and test errors come out too small"
             )
             return self.test_samples()
-        return CrowdSamples(self.train_files, self._held_out["val"], *self._kernel)
+        return self._samples_of(self.train_files, self._held_out["val"])
 
     def test_samples(self) -> CrowdSamples:
         """Return published test images, whole."""
-        return CrowdSamples(self.test_files, np.arange(len(self.test_files.paths)), *self._kernel)
+        return self._samples_of(self.test_files, np.arange(len(self.test_files.paths)))
 
     def predict_samples(self) -> Photographs:
         """Return images below ``predict_dir``, whole."""
-        transform = Normalise(IMAGENET_MEAN, IMAGENET_STD, after=self.prepare)
-        return Photographs(self.predict_folder(EightBit()), transform, self.exif)
+        folder = self.predict_folder(EightBit(), suffixes=IMAGE_SUFFIXES if self.channels == 3 else SUFFIXES)
+        return Photographs(folder, self._channels, self.prepare, self.exif, self.counted)
+
+    def _samples_of(
+        self, files: CrowdFiles, indices: Indices, augmentation: CrowdAugmentation | None = None
+    ) -> CrowdSamples:
+        return CrowdSamples(files, indices, *self._kernel, augmentation, self._channels)
 
     @property
     def evaluation_batch_size(self) -> int:

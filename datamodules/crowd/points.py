@@ -16,9 +16,10 @@ from datamodules.crowd.base import CrowdDataModule, Split
 from datamodules.crowd.positions import AnnotatedImage, place_points
 from datamodules.crowd.samples import CrowdFiles
 from datamodules.errors import DataError, check_fractions, check_one_of
-from datamodules.files.listing import list_images
+from datamodules.files.channels import SUFFIXES, read_any_header
+from datamodules.files.listing import IMAGE_SUFFIXES, list_images
 from datamodules.files.progress import show_progress
-from datamodules.files.readers import Exif, ImageHeader, read_header
+from datamodules.files.readers import Exif, ImageHeader
 from datamodules.splits import split_indices
 from datamodules.types import Indices
 
@@ -28,7 +29,8 @@ _log = logging.getLogger(__name__)
 class PointsDataModule(CrowdDataModule):
     """One's own photographs in which objects of any kind are marked, by points or by what has a centre.
 
-    ``images_dir`` holds the images, in it and its sub-folders. ``annotations`` may be any of these, told by what is in
+    ``images_dir`` holds the images, in it and its sub-folders: photographs, or what microscopes and other instruments
+    give, of any number of channels, 8 or 16 bits. ``annotations`` may be any of these, told by what is in
     the file, whatever its name:
 
     - a table (CSV) with a row for each object: columns ``image``, ``x``, ``y``; or boxes as ``x1``, ``y1``, ``x2``,
@@ -51,12 +53,23 @@ class PointsDataModule(CrowdDataModule):
     ``test_images_dir`` for test. Ids are paths relative to ``images_dir``. Batches, augmentation and prediction are as
     in :class:`~datamodules.crowd.base.CrowdDataModule`.
 
+    With other than three channels images may also be arrays ``[H, W, C]`` in ``.npy`` files, where the annotations are
+    one file; in a folder with a file for each image, ``.npy`` files are positions.
+
     Args:
         images_dir: Folder of the images. Default: ``"data/images"``.
         annotations: File or folder of what is marked in them. Default: ``images_dir``.
         test_images_dir: Folder of images for test. Default: none, they are of ``images_dir``.
         test_annotations: File or folder of what is marked in these. Default: ``test_images_dir``.
-        category: Count objects of this label only. Default: all.
+        category: Count objects of this label only; predictions call by it what they find. Default: all, which they call
+            ``objects``.
+        channels: Of the images: 3 (RGB), 1 (grey), or as many as they have, see
+            :func:`datamodules.files.channels.read_channels`. The network's ``in_channels`` must be the same.
+            Default: 3.
+        mean: What is subtracted from each channel, whose values are from 0 to 1, 1 being the most that 8 or 16 bits
+            hold. Images that use a small part of that learn faster with their own. Default: ImageNet's for 3
+            channels, else 0.5.
+        std: What each channel is then divided by. Default: ImageNet's for 3 channels, else 0.5.
         coordinates: ``pixels``, ``fraction`` or ``percent`` of the image's sides, for files that do not say it.
             Default: pixels there.
         unlisted: What an image is that the annotations do not name: an ``error``, or ``empty``. Default: ``error``.
@@ -82,6 +95,9 @@ class PointsDataModule(CrowdDataModule):
         test_images_dir: str | None = None,
         test_annotations: str | None = None,
         category: str | None = None,
+        channels: int = 3,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
         coordinates: Unit | None = None,
         unlisted: Literal["error", "empty"] = "error",
         outside: Literal["border", "error"] = "border",
@@ -93,8 +109,11 @@ class PointsDataModule(CrowdDataModule):
         batch_size: int = 8,
         **kwargs: Any,
     ) -> None:
+        self.channels = channels
         super().__init__(
             crop_size=crop_size,
+            mean=mean,
+            std=std,
             val_fraction=val_fraction,
             exif=exif,
             coord_offset=coord_offset,
@@ -112,6 +131,7 @@ class PointsDataModule(CrowdDataModule):
         self.test_images_dir = test_images_dir
         self.test_annotations = test_annotations
         self.category = category
+        self.counted = "objects" if category is None else category
         self.coordinates = coordinates
         self.unlisted = unlisted
         self.outside = outside
@@ -156,7 +176,8 @@ class PointsDataModule(CrowdDataModule):
 
     def _read(self, images_dir: str, annotations: str | None, argument: str) -> "_Marked":
         folder = Path(images_dir).expanduser()
-        names = list_images(images_dir, argument)
+        arrays = self.channels != 3 and annotations is not None and not Path(annotations).expanduser().is_dir()
+        names = list_images(images_dir, argument, SUFFIXES if arrays else IMAGE_SUFFIXES)
         found = read_annotations(annotations, folder, category=self.category, coordinates=self.coordinates)
         _log.info("%s", found.description)
         place, marks = found.source, match_images(found, folder, names, self.unlisted)
@@ -167,7 +188,7 @@ class PointsDataModule(CrowdDataModule):
             )
         if any(splits) and not {"train", "test"} <= {*splits, *(["test"] if self.test_images_dir else [])}:
             raise DataError(f"'{place}' must have images of split train and of test, got {sorted(set(splits))}.")
-        headers = [read_header(folder / name) for name in show_progress(names, f"Reading '{folder}'", "images")]
+        headers = [read_any_header(folder / name) for name in show_progress(names, f"Reading '{folder}'", "images")]
         sizes = [header.size(self.exif) for header in headers]
         check_unit(list(marks.values()), sizes, place)
         images = []
@@ -177,7 +198,7 @@ class PointsDataModule(CrowdDataModule):
             images.append(AnnotatedImage(folder / name, header, points))
         if self.outside == "error":
             self._refuse_outside(images, list(marks.values()))
-        placed = place_points(images, self.exif, self.coord_offset, place)
+        placed = place_points(images, self.exif, self.coord_offset, place, self.counted)
         return _Marked(CrowdFiles([image.path for image in images], sizes, placed, names, self.exif), splits)
 
     def _check_size(self, marks: ImageAnnotation, header: ImageHeader) -> None:

@@ -31,7 +31,9 @@ class AnnotatedImage(NamedTuple):
     points: Points
 
 
-def place_points(images: Sequence[AnnotatedImage], exif: Exif, coord_offset: float, place: Path) -> list[Points]:
+def place_points(
+    images: Sequence[AnnotatedImage], exif: Exif, coord_offset: float, place: Path, counted: str = "heads"
+) -> list[Points]:
     """Move all points into their images; how many had to be moved to the border is logged.
 
     What that tells of the annotations is checked:
@@ -46,6 +48,7 @@ def place_points(images: Sequence[AnnotatedImage], exif: Exif, coord_offset: flo
         exif: What points refer to: the images as ``stored`` or as ``shown``.
         coord_offset: What is subtracted from the points' coordinates, in pixels.
         place: Where they are from, for messages.
+        counted: What they are positions of, likewise.
 
     Returns:
         For each image the points inside of it, float32 ``[N, 2]``, each from 0 to its width or height − 1.
@@ -61,10 +64,10 @@ def place_points(images: Sequence[AnnotatedImage], exif: Exif, coord_offset: flo
     moved = np.array(
         [(np.abs(image.points - points) > 0.5).any(1).sum() for image, points in zip(images, placed, strict=True)]
     )
-    heads = _count_points(images)
-    told = f"'{place}': {len(images)} images, {heads} heads, {moved.sum()} of them moved to their image's border"
-    if moved.sum() > _MANY * heads:
-        share = moved.sum() / heads
+    count = _count_points(images)
+    told = f"'{place}': {len(images)} images, {count} {counted}, {moved.sum()} of them moved to their image's border"
+    if moved.sum() > _MANY * count:
+        share = moved.sum() / count
         _log.warning(f"{told}: {share:.1%}, in {(moved > 0).sum()} images, {_name_worst(images, moved)}")
     else:
         _log.info(told)

@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
-from datamodules.batches import IMAGENET_MEAN, IMAGENET_STD, CrowdBatch, PhotographBatch
+from datamodules.batches import CrowdBatch, PhotographBatch
+from datamodules.crowd.channels import ImageChannels
 from datamodules.crowd.density import make_density_map
 from datamodules.crowd.positions import AnnotatedImage, place_points
 from datamodules.errors import DataError
+from datamodules.files.channels import read_any_header
 from datamodules.files.progress import show_progress
-from datamodules.files.readers import Exif, read_header, read_image
+from datamodules.files.readers import Exif, read_header
 from datamodules.samples import ImageFolder, InputFiles, SampleSet, batch_of_one
-from datamodules.transforms.pixels import Normalise
-from datamodules.types import Indices, Pixels, Points
+from datamodules.types import Indices, Photograph, Points
 
 
 class CrowdFiles(NamedTuple):
@@ -82,7 +82,8 @@ class CrowdSamples(SampleSet[CrowdBatch]):
         indices: Those that belong to this part, in its order.
         sigma: Standard deviation of the Gaussian at each head, in pixels.
         kernel_size: Height and width of its kernel, in pixels; odd.
-        augmentation: What is done to an image, uint8 ``[H, W, 3]``, and the points in it. Default: nothing.
+        augmentation: What is done to an image, as it is read, and the points in it. Default: nothing.
+        channels: Of the photographs. Default: RGB, normalised as for ImageNet.
     """
 
     def __init__(
@@ -91,14 +92,15 @@ class CrowdSamples(SampleSet[CrowdBatch]):
         indices: Indices,
         sigma: float,
         kernel_size: int,
-        augmentation: Callable[[Pixels, Points], tuple[Pixels, Points]] | None = None,
+        augmentation: Callable[[Photograph, Points], tuple[Photograph, Points]] | None = None,
+        channels: ImageChannels | None = None,
     ) -> None:
         self._files = files
         self._indices = indices
         self._sigma = sigma
         self._kernel_size = kernel_size
         self._augmentation = augmentation
-        self._normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD)
+        self._channels = ImageChannels() if channels is None else channels
 
     def __len__(self) -> int:
         """Count the photographs in this part."""
@@ -112,18 +114,21 @@ class CrowdSamples(SampleSet[CrowdBatch]):
         """
         source = self._indices[index]
         path, points = self._files.paths[source], self._files.points[source]
-        pixels = read_image(path, exif=self._files.exif)
+        pixels = self._channels.read(path, self._files.exif)
         if pixels.shape[:2] != self._files.sizes[source]:
             raise DataError(f"'{path}' has changed its size since its annotation was read. Start again.")
         if self._augmentation is not None:
             pixels, points = self._augmentation(pixels, points)
         density = make_density_map(points, pixels.shape[0], pixels.shape[1], self._sigma, self._kernel_size)
+        mean, std = self._channels.told()
         return CrowdBatch(
-            image=batch_of_one(self._normalise(pixels)),
+            image=batch_of_one(self._channels.normalise(pixels)),
             density=torch.from_numpy(density)[None, None],
             num_heads=torch.tensor([len(points)]),
             points=[torch.tensor(points)],  # a copy: these stay as they are whatever is done with a batch
             id=[self._files.ids[source]],
+            mean=mean,
+            std=std,
         )
 
 
@@ -131,26 +136,40 @@ class Photographs(InputFiles[PhotographBatch]):
     """Photographs to predict, of any size.
 
     Args:
-        images: The images, 8-bit pixels.
-        transform: From one image, uint8 ``[H, W, 3]``, to a float32 tensor ``[3, H', W']``.
+        folder: The images' folder.
+        channels: Of the images.
+        prepare: What is done to an image, as it is read.
         exif: Whether positions are to be told in the images as ``stored`` or as ``shown``.
+        category: What is counted.
     """
 
-    def __init__(self, images: ImageFolder, transform: Callable[[Pixels], Tensor], exif: Exif) -> None:
-        self.ids = images.ids
-        self._images = images
-        self._transform = transform
+    def __init__(
+        self,
+        folder: ImageFolder,
+        channels: ImageChannels,
+        prepare: Callable[[Photograph], Photograph],
+        exif: Exif,
+        category: str,
+    ) -> None:
+        self.ids = folder.ids
+        self._paths = folder.paths
+        self._channels = channels
+        self._prepare = prepare
         self._exif = exif
+        self._category = category
 
     def __getitem__(self, index: int) -> PhotographBatch:
         """Return one photograph, as a batch of one."""
-        image, name = self._images[index]
-        size = torch.tensor([image.shape[2:]])
-        header = read_header(self._images.paths[index])
+        path = self._paths[index]
+        image = self._channels.read(path, "shown")
+        mean, std = self._channels.told()
         return PhotographBatch(
-            image=batch_of_one(self._transform(image[0].permute(1, 2, 0).numpy())),
-            original_size=size,
-            id=name,
+            image=batch_of_one(self._channels.normalise(self._prepare(image))),
+            original_size=torch.tensor([image.shape[:2]]),
+            id=[self.ids[index]],
             exif=[self._exif],
-            orientation=torch.tensor([header.orientation]),
+            orientation=torch.tensor([read_any_header(path).orientation]),
+            mean=mean,
+            std=std,
+            category=[self._category],
         )

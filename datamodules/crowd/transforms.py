@@ -1,5 +1,6 @@
 """Photographs and the points in them changed at random, so that points and pixels move alike."""
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -9,43 +10,48 @@ from datamodules.batches import IMAGENET_MEAN
 from datamodules.errors import check_at_least, check_one_of
 from datamodules.transforms.augmentation import flip_and_recolour
 from datamodules.transforms.crops import resize_bilinear
-from datamodules.types import Pixels, Points
+from datamodules.types import Photograph, Points
 
 CrowdAugmentationName = Literal["standard", "none"]
 
 _SCALE = (0.8, 1.2)
-_PADDING = np.array([round(255 * mean) for mean in IMAGENET_MEAN], np.uint8)  # about 0 when normalised, as in networks
 
 
 class CrowdAugmentation:
     """How photographs of crowds are made into training crops.
 
-    ``standard``: a random part, scaled by 0.8 to 1.2 (uniform), a left-right flip (p = 0.5), grey (p = 0.1), gamma 0.5
-    to 1.5 (p = 0.3). ``none``: a random part, as it is. Random numbers come from torch's generator.
+    ``standard``: a random part, scaled by 0.8 to 1.2 (uniform), a left-right flip (p = 0.5), grey (p = 0.1, of RGB
+    alone), gamma 0.5 to 1.5 (p = 0.3). ``none``: a random part, as it is. Random numbers come from torch's generator.
 
     Args:
         crop_size: Height and width of the crops, in pixels.
         augmentation: ``standard`` or ``none``.
+        mean: Of each channel, of values in [0, 1], for padding. Default: ImageNet's, of three.
 
     Raises:
         ValueError: If ``crop_size`` is below 1 or ``augmentation`` is another.
     """
 
-    def __init__(self, crop_size: int, augmentation: CrowdAugmentationName = "standard") -> None:
+    def __init__(
+        self,
+        crop_size: int,
+        augmentation: CrowdAugmentationName = "standard",
+        mean: Sequence[float] = IMAGENET_MEAN,
+    ) -> None:
         check_one_of(get_args(CrowdAugmentationName), augmentation=augmentation)
         standard = augmentation == "standard"
-        self._crop = ScaledCrop(crop_size, _SCALE if standard else (1, 1))
-        self._change = flip_and_recolour() if standard else None
+        self._crop = ScaledCrop(crop_size, _SCALE if standard else (1, 1), mean)
+        self._change = flip_and_recolour(len(mean)) if standard else None
 
-    def __call__(self, image: Pixels, points: Points) -> tuple[Pixels, Points]:
+    def __call__(self, image: Photograph, points: Points) -> tuple[Photograph, Points]:
         """Make a crop.
 
         Args:
-            image: uint8 ``[H, W, 3]``.
+            image: uint8 ``[H, W, C]``, or float32 in [0, 1]; C as in ``mean``.
             points: Positions (x, y) in its pixels, float32 ``[N, 2]``.
 
         Returns:
-            The crop, uint8 ``[crop_size, crop_size, 3]``, and the points in it, ``[M, 2]``; M may be 0.
+            The crop, ``[crop_size, crop_size, C]`` of the same type, and the points in it, ``[M, 2]``; M may be 0.
         """
         crop, inside = self._crop(image, points)
         if self._change is not None:
@@ -60,30 +66,37 @@ class ScaledCrop:
     Albumentations would do the same, were its points not multiplied by another factor than the image, whose sides are
     whole numbers of pixels, and without regard to a pixel's position being that of its centre.
 
-    Where the image is smaller than the part, it is padded at the bottom and right with ImageNet's mean colour.
+    Where the image is smaller than the part, it is padded at the bottom and right with ``mean``, which is about 0 when
+    normalised, as networks pad.
 
     Args:
         side: Height and width of the result, in pixels.
         scale: Smallest and largest factor.
+        mean: Of each channel, of values in [0, 1]. Default: ImageNet's, of three.
 
     Raises:
         ValueError: If ``side`` is below 1.
     """
 
-    def __init__(self, side: int, scale: tuple[float, float]) -> None:
+    def __init__(self, side: int, scale: tuple[float, float], mean: Sequence[float] = IMAGENET_MEAN) -> None:
         check_at_least(1, crop_size=side)
+        self._padding = {
+            np.dtype(np.uint8): np.array([round(255 * value) for value in mean], np.uint8),
+            np.dtype(np.float32): np.array(mean, np.float32),
+        }
         self._side = side
         self._scale = scale
 
-    def __call__(self, image: Pixels, points: Points) -> tuple[Pixels, Points]:
+    def __call__(self, image: Photograph, points: Points) -> tuple[Photograph, Points]:
         """Cut a part out and scale it.
 
         Args:
-            image: uint8 ``[H, W, 3]``.
+            image: uint8 ``[H, W, C]``, or float32 in [0, 1]; C as in ``mean``.
             points: Positions (x, y) in its pixels, float32 ``[N, 2]``.
 
         Returns:
-            uint8 ``[side, side, 3]``, and the points within it, up to half a pixel beyond the outermost centres.
+            ``[side, side, C]`` of the image's type, and the points within it, up to half a pixel beyond the outermost
+            centres.
         """
         draw, down, right = torch.rand(3).tolist()
         smallest, largest = self._scale
@@ -92,7 +105,7 @@ class ScaledCrop:
         left = int(right * (max(image.shape[1] - part, 0) + 1))
         piece = image[top : top + part, left : left + part]
         rows, columns = (max(1, round(length * self._side / part)) for length in piece.shape[:2])
-        crop = np.full((self._side, self._side, 3), _PADDING)
+        crop = np.full((self._side, self._side, image.shape[2]), self._padding[image.dtype])
         crop[:rows, :columns] = resize_bilinear(piece, rows, columns)
         factors = np.divide((columns, rows), (piece.shape[1], piece.shape[0]), dtype=np.float32)
         edges = (points - np.array((left, top), np.float32) + 0.5) * factors  # counted from the upper left corner

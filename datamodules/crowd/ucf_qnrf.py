@@ -10,7 +10,7 @@ from datamodules.crowd.samples import CrowdFiles, read_crowd
 from datamodules.files.listing import require_folder
 from datamodules.files.published import require_published
 from datamodules.transforms.crops import resize_bilinear
-from datamodules.types import Pixels
+from datamodules.types import Photograph
 
 _FOLDERS: dict[Split, str] = {"train": "Train", "test": "Test"}
 
@@ -98,7 +98,7 @@ class UCFQNRFDataModule(CrowdDataModule):
         settings = self.resize if self.exif == "stored" else f"{self.resize}_{self.exif}"
         return resize_files(files, self.resize, cache / f"resized_{settings}" / _FOLDERS[split])
 
-    def prepare(self, image: Pixels) -> Pixels:
+    def prepare(self, image: Photograph) -> Photograph:
         """Resize an image to predict by the rule."""
         return resize_bilinear(image, *compute_resized_size(image.shape[0], image.shape[1], self.resize))
 

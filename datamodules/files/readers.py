@@ -107,16 +107,17 @@ def decode_image(content: bytes, name: str | Path, grey: bool = False, exif: Exi
         pixels = _decode_jpeg(content, name, exif)
         if pixels is not None:
             return pixels
+    mode = "L" if grey else "RGB"
     try:
         page = read_only_page(BytesIO(content), name)
         if page is not None and page.known:
             visible = decode_visible(content, page, name)
             eight_bit = (visible >> 8 * (visible.itemsize - 1)).astype(np.uint8)
             image = Image.fromarray(eight_bit[..., 0] if page.grey else eight_bit)
-            turns = page.orientation if exif == "shown" else 1
+            pixels = turn(np.array(image.convert(mode)), page.orientation if exif == "shown" else 1)
         else:
-            image, turns = _decode_with_pillow(content, name, page, exif)
-        pixels = turn(np.array(image.convert("L" if grey else "RGB")), turns)
+            image, turned = _decode_with_pillow(content, name, page, exif)
+            pixels = turn_back(np.array(image.convert(mode)), turned)
     except BAD_IMAGE as error:
         raise unreadable(name, error, empty=not content) from error
     return pixels[..., None] if grey else pixels
@@ -204,6 +205,11 @@ def turn(pixels: npt.NDArray[AnyValue], orientation: int) -> npt.NDArray[AnyValu
     return np.ascontiguousarray(pixels)
 
 
+def turn_back(pixels: npt.NDArray[AnyValue], orientation: int) -> npt.NDArray[AnyValue]:
+    """Turn an image from as it is shown to as it is stored; as :func:`turn` otherwise."""
+    return turn(pixels, {6: 8, 8: 6}.get(orientation, orientation))
+
+
 def _leave_out_pixels(stream: BinaryIO) -> BinaryIO:
     """Leave out the pixels of a PNG, after which notes may come; other files are returned as they are."""
     content = stream.read(len(PNG))
@@ -228,10 +234,10 @@ def _leave_out_pixels(stream: BinaryIO) -> BinaryIO:
 
 
 def _decode_with_pillow(content: bytes, name: str | Path, page: TiffPage | None, exif: Exif) -> tuple[Image.Image, int]:
-    """Decode an image of any kind to 8 bits without transparency; the second is how it is to be turned then."""
+    """Decode an image of any kind to 8 bits without transparency; the second is how it is to be turned back."""
     with open_image(BytesIO(content), name) as file:
         file.seek(page.position if page is not None else 0)
-        turned_back = find_orientation(file) if exif == "stored" and page is not None else 1
+        turned = find_orientation(file) if exif == "stored" and page is not None else 1  # Pillow always turns a TIFF
         image = _eight_bit(ImageOps.exif_transpose(file) if exif == "shown" else file)
         if image.has_transparency_data:
             image = image.convert("RGBA")
@@ -239,7 +245,7 @@ def _decode_with_pillow(content: bytes, name: str | Path, page: TiffPage | None,
         if image.mode == "LAB":
             image = image.convert("RGB")  # from which alone Pillow makes grey
         image.load()
-    return image, {6: 8, 8: 6}.get(turned_back, turned_back)  # Pillow always turns a TIFF
+    return image, turned
 
 
 def _decode_jpeg(content: bytes, name: str | Path, exif: Exif) -> Pixels | None:

@@ -45,8 +45,8 @@ def decode_visible(content: bytes, page: TiffPage, name: str | Path) -> AnyDepth
     alpha = next((at for at, kind in enumerate(extra) if kind in (_ASSOCIATED, *_UNASSOCIATED)), None)
     if page.grey and page.samples - colours > (alpha is not None):
         raise ValueError(
-            f"it has {page.samples} channels, neither grey nor RGB (restoration of own images reads it with "
-            f"channels={page.samples})"
+            f"it has {page.samples} channels, neither grey nor RGB (where channels are an argument it is "
+            f"read with channels={page.samples})"
         )
     pixels = decode_page(content, page, name)
     visible = np.ascontiguousarray(pixels[..., :colours])

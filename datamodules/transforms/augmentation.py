@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import InterpolationMode, TrivialAugmentWide  # type: ignore[import-untyped]
 
-from datamodules.types import Pixels, Points
+from datamodules.types import Photograph, Pixels, Points
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or the import asks the network for a newer release
 
@@ -52,11 +52,11 @@ class Augmentation:
         changed: Pixels = self._apply(image=image)["image"]
         return changed
 
-    def change_with_points(self, image: Pixels, points: Points) -> tuple[Pixels, Points]:
+    def change_with_points(self, image: Photograph, points: Points) -> tuple[Photograph, Points]:
         """Change an image and move points in it along.
 
         Args:
-            image: uint8 ``[H, W, C]``.
+            image: uint8 ``[H, W, C]``, or float32 in [0, 1].
             points: Positions (x, y) in its pixels, float32 ``[N, 2]``.
 
         Returns:
@@ -100,13 +100,17 @@ def pad_crop_flip(side: int, padding: int) -> Augmentation:
     )
 
 
-def flip_and_recolour() -> Augmentation:
+def flip_and_recolour(channels: int = 3) -> Augmentation:
     """Augment photographs of crowds: a left-right flip (p = 0.5), grey (p = 0.1), gamma 0.5 to 1.5 (p = 0.3).
 
+    Args:
+        channels: Of the images; only three, which are RGB, are made grey. Default: 3.
+
     Returns:
-        The augmentation, of images with three channels, alone or with points in them.
+        The augmentation, of images alone or with points in them.
     """
-    return Augmentation([A.HorizontalFlip(p=0.5), A.ToGray(p=0.1), A.RandomGamma((50, 150), p=0.3)], points=True)
+    grey = [A.ToGray(p=0.1)] if channels == 3 else []
+    return Augmentation([A.HorizontalFlip(p=0.5), *grey, A.RandomGamma((50, 150), p=0.3)], points=True)
 
 
 class RandomFlip:

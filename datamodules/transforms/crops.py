@@ -1,34 +1,36 @@
 """Photographs brought to one size as ImageNet's networks are trained and measured.
 
 All resizing here is bilinear with antialiasing, as ``torchvision.transforms`` and Pillow have it, computed on 8-bit
-pixels: each value of the result is a mean of the area it stands for, weighted by a triangle. OpenCV's, and so that of
-albumentations, has no antialiasing.
+pixels, or such of single precision: each value of the result is a mean of the area it stands for, weighted by a
+triangle. OpenCV's, and so that of albumentations, has no antialiasing.
 """
 
 import math
 
+import numpy.typing as npt
 import torch
 from torch.nn.functional import interpolate
 
 from datamodules.errors import check_at_least, refuse
+from datamodules.files.readers import AnyValue
 from datamodules.types import Pixels
 
 
-def resize_bilinear(image: Pixels, height: int, width: int) -> Pixels:
+def resize_bilinear(image: npt.NDArray[AnyValue], height: int, width: int) -> npt.NDArray[AnyValue]:
     """Resize an image, bilinear with antialiasing.
 
     Args:
-        image: uint8 ``[H, W, C]``, or a part of one.
+        image: uint8 or float32 ``[H, W, C]``, or a part of one.
         height: Height of the result, in pixels.
         width: Its width.
 
     Returns:
-        uint8 ``[height, width, C]``; differs from Pillow's by at most one level.
+        As many channels of the same type, ``[height, width, C]``; uint8 differs from Pillow's by at most one level.
     """
     # The fast kernel needs channels last without gaps; torch copies a part of an image faster than numpy.
     channels_last = torch.from_numpy(image)[None].permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
     resized = interpolate(channels_last, size=(height, width), mode="bilinear", antialias=True)
-    pixels: Pixels = resized[0].permute(1, 2, 0).numpy()
+    pixels: npt.NDArray[AnyValue] = resized[0].permute(1, 2, 0).numpy()
     return pixels
 
 

@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -100,11 +102,11 @@ class Normalise:
         self._shift = -(torch.tensor(mean) / torch.tensor(std))[:, None, None]
         self._after = after
 
-    def __call__(self, image: Pixels) -> Tensor:
+    def __call__(self, image: npt.NDArray[Any]) -> Tensor:
         """Turn an image into a tensor.
 
         Args:
-            image: uint8 ``[H, W, C]``.
+            image: uint8 ``[H, W, C]``, or float32 with a ``maximum`` of 1.
 
         Returns:
             float32 ``[C, H, W]``.

@@ -1,10 +1,11 @@
-"""Writes the counts, heat maps and heads that ``predict`` finds in photographs of crowds."""
+"""Writes the counts, heat maps and positions that ``predict`` finds in photographs of crowds, or of anything."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
@@ -13,6 +14,8 @@ from lit_modules.callbacks.contracts import MeasuresCells, ask
 from lit_modules.metrics import count_heads
 from lit_modules.metrics.localisation import find_heads, to_original, to_stored
 from lit_modules.output import (
+    AnnotationFiles,
+    FoundObjects,
     ResultFiles,
     RowWriter,
     arrange_panels,
@@ -25,7 +28,7 @@ from lit_modules.output import (
     write_csv,
 )
 
-_HEAD = ("x", "y", "score")
+_OBJECT = ("x", "y", "score")
 
 
 class CrowdPredictions(Callback):
@@ -35,10 +38,16 @@ class CrowdPredictions(Callback):
     - ``<id>.heads.csv`` and ``<id>.heads.json`` have x, y and score of each head that
       :func:`lit_modules.metrics.localisation.find_heads` finds, in pixels of the original file, 0 at the centre of the
       first one. They need not be as many as the count. ``exif`` in the latter says whether they are positions in the
-      image as ``stored`` in the file, or as ``shown``: turned as the camera noted.
+      image as ``stored`` in the file, or as ``shown``: turned as the camera noted. Where the data counts anything but
+      heads, these are ``<id>.objects.csv`` and ``<id>.objects.json``; ``category`` in the latter, and the picture, say
+      what.
 
-    All is written while prediction runs, each file whole or not at all. Needs a task whose ``predict_step`` gives
-    densities ``[N, 1, h, w]`` in heads per cell and whose ``cell_size`` tells how large a cell is.
+    All that is written while prediction runs, each file whole or not at all. When it ends, the same positions are
+    written as annotation tools read them, see :class:`lit_modules.output.AnnotationFiles`: in pixels of the image as
+    shown, from its upper left corner on, so that the first one's centre is at 0.5.
+
+    Needs a task whose ``predict_step`` gives densities ``[N, 1, h, w]`` in heads per cell and whose ``cell_size`` tells
+    how large a cell is.
 
     Args:
         head_sigma: Standard deviation of the Gaussian that a head is in training, in pixels.
@@ -57,64 +66,71 @@ class CrowdPredictions(Callback):
         self.threshold = threshold
         self.max_height = max_height
         self._files: ResultFiles | None = None
+        self._annotations: AnnotationFiles | None = None
         self._writer: RowWriter | None = None
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the table."""
         self._files = ResultFiles(trainer)
+        self._annotations = AnnotationFiles(trainer, side=4 * self.head_sigma)
         self._writer = RowWriter(output_folder(trainer) / "counts.csv", ["id", "predicted"], trainer)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Write the files of a batch."""
-        assert self._writer is not None and self._files is not None
+        assert self._writer is not None and self._files is not None and self._annotations is not None
         cell_size = ask(self, pl_module, MeasuresCells).cell_size(batch.image, outputs)
         predicted = count_heads(outputs).tolist()
-        for image, size, orientation, exif, density, count, name in zip(
-            batch.image,
-            batch.original_size.tolist(),
-            batch.orientation.tolist(),
-            batch.exif,
-            outputs.float().cpu(),
-            predicted,
-            batch.id,
-            strict=True,
+        for i, (size, orientation, exif, category, density, count, name) in enumerate(
+            zip(
+                batch.original_size.tolist(),
+                batch.orientation.tolist(),
+                batch.exif,
+                batch.category,
+                outputs.float().cpu(),
+                predicted,
+                batch.id,
+                strict=True,
+            )
         ):
             turned_back = orientation if exif == "stored" else 1
             height, width = size[::-1] if turned_back > 4 else size
-            picture, table, described = self._files.choose(name, ".png", ".heads.csv", ".heads.json")
-            self._write_picture(picture, image, density[0], cell_size, count)
-            heads = self._find_heads(density[0], cell_size, image.shape[1:], size, turned_back)
-            write_csv(table, _HEAD, heads)
-            found = {"id": name, "height": height, "width": width, "exif": exif, "count": count}
-            found["heads"] = [dict(zip(_HEAD, head, strict=True)) for head in heads]
+            kind = "heads" if category == "heads" else "objects"
+            picture, table, described = self._files.choose(name, ".png", f".{kind}.csv", f".{kind}.json")
+            shown = draw_photograph(batch.image[i], self.max_height, batch.mean[i], batch.std[i])
+            values = spread_cells(density[0], cell_size, batch.image.shape[2:], shown)
+            self._write_picture(picture, shown, values, f"{category}: {count:.1f}")
+            heads = find_heads(density[0].numpy(), cell_size, self.head_sigma, self.threshold)
+            positions = to_original(heads[:, :2], batch.image.shape[2:], size)
+            objects = _round(to_stored(positions, size, turned_back), heads[:, 2])
+            write_csv(table, _OBJECT, objects)
+            found = {"id": name, "height": height, "width": width, "exif": exif, "category": category, "count": count}
+            found[kind] = [dict(zip(_OBJECT, each, strict=True)) for each in objects]
             with whole_file(described) as unfinished:
                 unfinished.write_text(json.dumps(found), encoding="utf-8")
+            for_tools = _round(positions + 0.5, heads[:, 2])
+            self._annotations.add(FoundObjects(name, size[0], size[1], category, for_tools))
         self._writer.write([name, f"{count:.6f}"] for name, count in zip(batch.id, predicted, strict=True))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finish the table and say where all is."""
-        assert self._writer is not None and self._files is not None
+        assert self._writer is not None and self._files is not None and self._annotations is not None
         self._writer.finish()
         self._files.finish()
-        rank_zero_info(f"Counts written to {self._writer.path}, heat maps and heads to {self._files.folder}")
+        self._annotations.finish()
+        rank_zero_info(f"Counts written to {self._writer.path}, heat maps and positions to {self._files.folder}")
+        rank_zero_info(
+            f"Positions for annotation tools written to {self._annotations.coco} (COCO) and, for each image, to "
+            f"{self._annotations.folder} (LabelMe)"
+        )
 
-    def _write_picture(self, path: Path, image: Tensor, density: Tensor, cell_size: int, count: float) -> None:
-        shown = draw_photograph(image, self.max_height)
-        values = spread_cells(density, cell_size, image.shape[1:], shown)
-        panel = (f"{count:.1f} heads", overlay(shown, values))
+    def _write_picture(self, path: Path, shown: Tensor, values: Tensor, title: str) -> None:
+        panel = (title, overlay(shown, values))
         save_picture(path, arrange_panels([panel], max_width=shown.shape[2], max_height=self.max_height))
 
-    def _find_heads(
-        self,
-        density: Tensor,
-        cell_size: int,
-        image_size: Sequence[int],
-        original_size: Sequence[int],
-        turned_back: int,
-    ) -> list[tuple[float, float, float]]:
-        heads = find_heads(density.numpy(), cell_size, self.head_sigma, self.threshold)
-        positions = to_original(heads[:, :2], image_size, original_size)
-        heads[:, :2] = to_stored(positions, original_size, turned_back)
-        return [(round(x, 2), round(y, 2), round(score, 4)) for x, y, score in heads.tolist()]
+
+def _round(positions: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> list[tuple[float, float, float]]:
+    """Round positions to hundredths of a pixel, and scores."""
+    rows = zip(positions.tolist(), scores.tolist(), strict=True)
+    return [(round(x, 2), round(y, 2), round(score, 4)) for (x, y), score in rows]

@@ -1,3 +1,4 @@
+from lit_modules.output.annotation_files import AnnotationFiles, FoundObjects
 from lit_modules.output.image_files import (
     is_due,
     log_picture,
@@ -24,6 +25,8 @@ from lit_modules.output.whole_file import name_in_errors, whole_file
 
 __all__ = [
     "NAME_ERRORS",
+    "AnnotationFiles",
+    "FoundObjects",
     "ResultFiles",
     "RowWriter",
     "arrange_panels",

@@ -53,23 +53,31 @@ def draw_heat(values: Tensor, low: float | None = None, high: float | None = Non
     return mixed.round().to(torch.uint8).permute(2, 0, 1)
 
 
-def draw_photograph(image: Tensor, max_height: int) -> Tensor:
-    """Draw a photograph that was normalised by ImageNet's mean and deviation in its own colours.
+def draw_photograph(
+    image: Tensor,
+    max_height: int,
+    mean: Tensor | Sequence[float] = IMAGENET_MEAN,
+    std: Tensor | Sequence[float] = IMAGENET_STD,
+) -> Tensor:
+    """Draw a photograph that was normalised: in its own colours, or, of other than three channels, in grey.
 
     Args:
-        image: Normalised, ``[3, H, W]``.
+        image: Normalised, ``[C, H, W]``; of other than three channels the mean is drawn, from its smallest value to the
+            largest.
         max_height: Higher photographs are reduced to this many pixels.
+        mean: What was subtracted from each channel, ``[C]``. Default: ImageNet's.
+        std: What it was then divided by, ``[C]``. Default: ImageNet's.
 
     Returns:
         RGB picture, uint8 ``[3, min(H, max_height), W']``.
     """
-    mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
-    values = image.detach().float().cpu() * std + mean
+    offset, factor = (torch.as_tensor(values).cpu()[:, None, None] for values in (mean, std))
+    values = image.detach().float().cpu() * factor + offset
     height, width = image.shape[1:]
     if height > max_height:
         size = (max_height, max(1, round(width * max_height / height)))
         values = F.interpolate(values[None], size=size, mode="bilinear", antialias=True)[0]
-    return draw_image(values, 0, 1)
+    return draw_image(values, 0, 1) if len(values) == 3 else draw_image(values)
 
 
 def cut_middle(image: Tensor, side: int) -> Tensor:

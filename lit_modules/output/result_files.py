@@ -22,24 +22,26 @@ _KEPT = 100
 
 
 class ResultFiles:
-    """Gives each input of a prediction file names of its own, below ``predictions`` in the results' folder.
+    """Gives each input of a prediction file names of its own, in a folder within that of the results.
 
     They are the input's id with an ending. Where that cannot be, a short name that no other has takes its place, and
-    ``renamed.csv`` beside ``predictions`` says whose it is: where the id is too long, names a folder of another input's
+    a table beside the folder says whose it is: where the id is too long, names a folder of another input's
     results, or is the name of another input of this process to a file system that does not tell capitals from small
     letters.
 
     Args:
         trainer: The running trainer; all processes make one together.
+        folder: Name of the folder. Default: ``predictions``.
+        table: Name of the table. Default: ``renamed.csv``.
 
     Attributes:
         folder: Where the files go.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Trainer, folder: str = "predictions", table: str = "renamed.csv") -> None:
         self._trainer = trainer
-        self._table = output_folder(trainer) / "renamed.csv"
-        self.folder = self._table.with_name("predictions")
+        self._table = output_folder(trainer) / table
+        self.folder = self._table.with_name(folder)
         if trainer.is_global_zero:
             self._table.unlink(missing_ok=True)
         self._renamed: dict[str, str] = {}

@@ -20,16 +20,17 @@ from lit_modules.tasks.whole_images import WholeImageNetwork
 
 
 class CountingTask(Task):
-    """Trains a network to estimate the density of heads, and reports errors of the counts.
+    """Trains a network to estimate the density of heads, or other objects, and reports errors of the counts.
 
     The target is the density map summed up over the cells of the network's output, times ``density_scale``; a count is
     the sum of the output, in double precision, over ``density_scale``. Logs ``{train,val,test}/mae``,
     ``{val,test}/rmse`` (the papers' MSE) and ``{val,test}/nae`` (relative to the annotated count; NaN where no image
     has heads), and ``loss``. Training counts crops, evaluation whole images. ``test`` also writes the count of each
-    image and errors by how dense the crowds are; ``predict`` writes counts, heat maps and the positions of heads.
+    image and errors by how dense the crowds are; ``predict`` writes counts, heat maps and the positions of heads, and
+    speaks of them as the data does, see :class:`~lit_modules.callbacks.CrowdPredictions`.
 
     Args:
-        network: Maps photographs ``[N, 3, H, W]`` to ``[N, 1, ⌈H / s⌉, ⌈W / s⌉]``; s is its ``output_stride``, or,
+        network: Maps photographs ``[N, C, H, W]`` to ``[N, 1, ⌈H / s⌉, ⌈W / s⌉]``; s is its ``output_stride``, or,
             if it has no such attribute, follows from the sizes.
         density_scale: What the network gives is the density in heads per cell times this. Without it the targets are
             so small that a network that finds nothing anywhere is hard to improve on.
@@ -90,7 +91,7 @@ class CountingTask(Task):
         """Tell the side in pixels of the cells that the network divides images into.
 
         Args:
-            image: ``[N, 3, H, W]``.
+            image: ``[N, C, H, W]``.
             output: What the network gives for it.
 
         Returns:
@@ -117,16 +118,16 @@ class CountingTask(Task):
         predicted = count_heads(prediction).tolist()
         height, width = batch.image.shape[2:]
         for i, name in enumerate(batch.id):
-            shown = draw_photograph(batch.image[i], max_height=400)
+            shown = draw_photograph(batch.image[i], 400, batch.mean[i], batch.std[i])
             maps = [
                 spread_cells(density[i, 0], cell_size, (height, width), shown) for density in (annotated, prediction)
             ]
             top = max(float(values.max()) for values in maps)
             points = (batch.points[i].cpu() + 0.5) * shown.shape[1] / height - 0.5
-            heads = draw_dots(shown, points, radius=max(1, shown.shape[1] // 150))
+            marked = draw_dots(shown, points, radius=max(1, shown.shape[1] // 150))
             titles = (f"annotated {int(batch.num_heads[i])}", f"predicted {predicted[i]:.1f}")
             panels = [(title, draw_heat(values, 0, top)) for title, values in zip(titles, maps, strict=True)]
-            yield name, arrange_panels([("photograph", heads), *panels])
+            yield name, arrange_panels([("photograph", marked), *panels])
 
     def predict_step(self, batch: PhotographBatch, batch_idx: int) -> Tensor:
         """Give the density in heads per cell, ``[N, 1, h, w]``."""

@@ -23,7 +23,8 @@ class TwoPixels(SampleSet[CrowdBatch]):
 
     def __getitem__(self, index: int) -> CrowdBatch:
         points = [torch.full((index, 2), float(index))]
-        return CrowdBatch(torch.ones(1, 3, 1, 2), torch.ones(1, 1, 1, 2), torch.tensor([index]), points, [f"{index}"])
+        image, density, spread = torch.ones(1, 3, 1, 2), torch.ones(1, 1, 1, 2), torch.ones(1, 3)
+        return CrowdBatch(image, density, torch.tensor([index]), points, [f"{index}"], spread, spread)
 
 
 def collate_and_note(batches: list[CrowdBatch]) -> tuple[CrowdBatch, list[bool]]:

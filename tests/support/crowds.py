@@ -11,10 +11,11 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from datamodules.batches import CrowdBatch, PhotographBatch
+from datamodules.batches import IMAGENET_MEAN, IMAGENET_STD, CrowdBatch, PhotographBatch
 
 CELL = 4
 SCALE = 100.0
+NORMALISED = torch.tensor([IMAGENET_MEAN]), torch.tensor([IMAGENET_STD])
 
 
 def density_of(
@@ -49,7 +50,8 @@ def crowd(
     density = torch.from_numpy(density_of(points, height, width)).float()[None, None]
     image = torch.zeros(1, 3, height, width)
     image[0, 0] = density if predicted is None else torch.from_numpy(predicted)
-    return CrowdBatch(image, density, torch.tensor([len(points)]), [torch.tensor(points).reshape(-1, 2)], [name])
+    positions = [torch.tensor(points).reshape(-1, 2)]
+    return CrowdBatch(image, density, torch.tensor([len(points)]), positions, [name], *NORMALISED)
 
 
 class Seen(nn.Module):
@@ -75,11 +77,13 @@ class Crowds(LightningDataModule):
         original_size: tuple[int, int] | None = None,
         exif: str = "stored",
         orientation: int = 1,
+        category: str = "heads",
     ) -> None:
         super().__init__()
         self.batches = batches
         self.original_size = original_size
         self.exif = exif
+        self.category = category
         self.orientation = torch.tensor([orientation])
 
     def train_dataloader(self) -> DataLoader[CrowdBatch]:
@@ -91,7 +95,10 @@ class Crowds(LightningDataModule):
         sizes = [self.original_size or tuple(batch.image.shape[2:]) for batch in self.batches]
         given = zip(self.batches, sizes, strict=True)
         photographs = [
-            PhotographBatch(batch.image, torch.tensor([size]), batch.id, [self.exif], self.orientation)
+            PhotographBatch(
+                *(batch.image, torch.tensor([size]), batch.id, [self.exif], self.orientation),
+                *(batch.mean, batch.std, [self.category]),
+            )
             for batch, size in given
         ]
         return DataLoader(photographs, batch_size=None)

@@ -14,12 +14,14 @@ from benchmarks.pictures import __main__ as command
 from benchmarks.pictures import method as method_picture
 from benchmarks.pictures import photographs
 from benchmarks.pictures.canvas import Canvas, signed
+from benchmarks.pictures.cells import cells
 from benchmarks.pictures.crowd import crowd, draw
 from benchmarks.pictures.method import acda_layer, filters_at, method, plain_layer, train_denoiser
 from benchmarks.pictures.photographs import restoration, scales
 from benchmarks.pictures.toy import toy
 from datamodules.batches import CrowdBatch
 from datamodules.restoration.sample_photo_files import make_noisy_pair
+from tests.support.crowds import NORMALISED
 
 TINY: dict[str, Callable[[], Canvas]] = {
     "method": partial(method, 2),
@@ -27,6 +29,7 @@ TINY: dict[str, Callable[[], Canvas]] = {
     "scales": partial(scales, 2),
     "restoration": partial(restoration, 2),
     "crowd": partial(crowd, 2, num_train=6, num_test=2),
+    "cells": partial(cells, 1, count=8),
 }
 
 
@@ -134,8 +137,9 @@ def test_counts_beneath_a_crowd_are_those_of_the_scene_in_the_middle(drawn: Draw
         density = torch.zeros(1, 1, 8, 8)
         density[..., :number] = 1 / 8
         points = [torch.ones(number, 2)]
-        scenes.append(CrowdBatch(torch.zeros(1, 3, 8, 8), density, torch.tensor([number]), points, ["x"]))
-    draw(scenes, [torch.full((1, 1, 2, 2), 0.75)] * 3, steps=7)
+        count, black = torch.tensor([number]), torch.zeros(1, 3, 8, 8)
+        scenes.append(CrowdBatch(black, density, count, points, ["x"], *NORMALISED))
+    draw(scenes, [torch.full((1, 1, 2, 2), 0.75)] * 3, "7 steps", "scene", "scenes")
     assert {"2 heads", "3.0 heads"} <= set(drawn.texts)
     assert any("7 steps" in words and "2.0 heads, of 3 on average" in words for words in drawn.texts)
 

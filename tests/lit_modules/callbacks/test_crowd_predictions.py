@@ -1,5 +1,7 @@
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,8 +10,9 @@ from lightning.pytorch import Trainer
 from PIL import Image
 from torch import Tensor, nn
 
-from datamodules import ShanghaiTechDataModule
+from datamodules import PointsDataModule, ShanghaiTechDataModule
 from datamodules.batches import IMAGENET_MEAN, IMAGENET_STD
+from datamodules.crowd.samples import CrowdSamples
 from lit_modules import CountingTask
 from lit_modules.callbacks import CrowdPredictions
 from tests.support.crowd_files import turn_photograph, write_image_info, write_shanghaitech
@@ -127,6 +130,51 @@ def test_heads_found_serve_as_annotations(trainer: Trainer, tmp_path: Path, exif
         assert batch.num_heads.tolist() == [4]
         seen = (batch.image[0, 0] * IMAGENET_STD[0] + IMAGENET_MEAN[0]) * 0.01
         assert (seen - batch.density[0, 0]).abs().max() < 0.002  # of 0.01 at a head
+
+
+def draw_brightness(path: Path, places: list[tuple[float, float]], orientation: int = 1) -> None:
+    """Write a photograph of 64 × 96 pixels whose brightness is the density of what is at these places."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = (density_of(places, 64, 96) / 0.01 * 255).clip(0, 255).round().astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+    turn_photograph(path, orientation)
+
+
+@pytest.mark.parametrize("category", [None, "white cell/1"])
+def test_files_for_annotation_tools_give_back_what_was_found(
+    trainer: Trainer, tmp_path: Path, category: str | None
+) -> None:
+    """Of photographs in folders, turned in several ways, one without objects: read again, they are where they were."""
+    images = tmp_path / "images"
+    drawn = {f"{'day 1/' * (i % 2)}b{i}.png": [(15.0 + 6 * i, 20.0), (20.0, 44.0), (80.0, 50.0)] for i in range(1, 9)}
+    drawn |= {"day 1/c.png": [], "c.png": [(50.0, 30.0)], "day 1/deep/c.png": [(10.0, 53.0)]}
+    for number, (name, places) in enumerate(drawn.items()):
+        draw_brightness(images / name, places, number % 8 + 1)
+    arguments: dict[str, Any] = {"category": category, "num_workers": 0, "predict_dir": str(images)}
+    trainer.predict(CountingTask(Bright()), PointsDataModule(str(images), **arguments), return_predictions=False)
+    run = tmp_path / "run"
+    found = {}
+    for name in drawn:
+        described = json.loads((run / "predictions" / f"{name}.objects.json").read_text())
+        assert (described["category"], described["exif"]) == (category or "objects", "shown")
+        found[name] = [(each["x"], each["y"]) for each in described["objects"]]
+        rows = rows_of(run / "predictions" / f"{name}.objects.csv")
+        assert [(float(row["x"]), float(row["y"])) for row in rows] == found[name]
+        assert len(found[name]) == len(drawn[name])
+    assert not list(run.rglob("*heads*"))
+    beside = tmp_path / "beside"
+    shutil.copytree(images, beside)
+    shutil.copytree(run / "labelme", beside, dirs_exist_ok=True)
+    for annotations, folder in ((run / "coco.json", images), (run / "labelme", images), (None, beside)):
+        place = None if annotations is None else str(annotations)
+        data = PointsDataModule(str(folder), annotations=place, category=category, num_workers=0, test_fraction=0.5)
+        samples = [CrowdSamples(part, np.arange(len(part.ids)), 4, 15) for part in (data.train_files, data.test_files)]
+        assert {name for part in samples for batch in part for name in batch.id} == drawn.keys()
+        for batch in (batch for part in samples for batch in part):
+            expected = np.array(found[batch.id[0]]).reshape(-1, 2)
+            np.testing.assert_allclose(batch.points[0], expected, atol=1e-5)
+            seen = (batch.image[0, 0] * IMAGENET_STD[0] + IMAGENET_MEAN[0]) * 0.01
+            assert (seen - batch.density[0, 0]).abs().max() < 0.0025  # of 0.01 and more where an object is
 
 
 def test_large_photographs_give_small_pictures(trainer: Trainer, tmp_path: Path) -> None:

@@ -41,6 +41,23 @@ def test_photographs_are_shown_in_their_own_colours() -> None:
     assert torch.equal(draw_photograph(normalised(pixels / 255), max_height=20), pixels)
 
 
+def test_photographs_normalised_otherwise_are_shown_in_their_own_colours() -> None:
+    pixels = torch.randint(0, 256, (3, 20, 30), dtype=torch.uint8)
+    mean, std = torch.tensor([0.1, 0.5, 0.9]), torch.tensor([0.3, 0.2, 0.5])
+    image = normalize(pixels / 255, mean.tolist(), std.tolist())
+    assert torch.equal(draw_photograph(image, 20, mean, std), pixels)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_images_of_other_channels_are_shown_grey_in_their_own_range(channels: int) -> None:
+    """Values are small as in 12 of 16 bits; each channel was normalised by numbers of its own."""
+    values = torch.tensor([[0.01, 0.02], [0.04, 0.05]])
+    mean, std = torch.linspace(0.1, 0.5, channels), torch.linspace(0.3, 0.7, channels)
+    image = (values - mean[:, None, None]) / std[:, None, None]
+    picture = draw_photograph(image, 10, mean, std)
+    assert picture.tolist() == [[[0, 64], [191, 255]]] * 3
+
+
 def test_high_photographs_are_reduced() -> None:
     picture = draw_photograph(normalised(torch.full((3, 90, 60), 0.2)), max_height=30)
     assert picture.shape == (3, 30, 20)

@@ -13,7 +13,7 @@ from lit_modules import CountingTask
 from lit_modules.callbacks import CoefficientMaps
 from lit_modules.errors import UsageError
 from lit_modules.tasks.counting import sum_cells
-from tests.support.crowds import SCALE, Crowds, Seen, crowd, density_of, in_cells
+from tests.support.crowds import NORMALISED, SCALE, Crowds, Seen, crowd, density_of, in_cells
 
 HEADS = [(10.0, 9.0), (33.0, 12.0), (58.0, 11.0), (20.0, 30.0), (0.0, 37.0)]
 
@@ -38,7 +38,9 @@ def evaluated(task: CountingTask, image: Tensor) -> Tensor:
     task.eval()
     with torch.inference_mode():
         size, orientation = torch.tensor([image.shape[2:]]), torch.tensor([1])
-        return task.predict_step(PhotographBatch(image, size, ["a"], ["stored"], orientation), 0)
+        return task.predict_step(
+            PhotographBatch(image, size, ["a"], ["stored"], orientation, *NORMALISED, ["heads"]), 0
+        )
 
 
 @pytest.mark.parametrize("cell_size", [1, 3, 4, 7])
@@ -254,6 +256,8 @@ def test_a_batch_of_several_images_counts_each() -> None:
         torch.cat([one.num_heads, two.num_heads]),
         [*one.points, *two.points],
         [*one.id, *two.id],
+        torch.cat([one.mean, two.mean]),
+        torch.cat([one.std, two.std]),
     )
     task = CountingTask(Seen())
     task.step(both, "val")
