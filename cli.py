@@ -10,7 +10,7 @@ import datamodules  # noqa: F401
 import lit_modules  # noqa: F401
 from datamodules.errors import DataError
 from lit_modules.cli import CLI, UsageError, explain, leave_workers_alone, quiet_tensorboard
-from lit_modules.errors import Interrupted, PredictionError, TrainingError
+from lit_modules.errors import CheckError, Interrupted, PredictionError, TrainingError
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -33,7 +33,7 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(stopped.exit_code)
     except Exception as error:
         leave_workers_alone()
-        told = isinstance(error, UsageError | DataError | TrainingError | PredictionError)
+        told = isinstance(error, UsageError | DataError | TrainingError | PredictionError | CheckError)
         text = str(error) if told else explain(error)
         if text is None:
             error.add_note(

@@ -11,12 +11,13 @@ from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datamodules.errors import DataError, check_at_least, refuse
+from datamodules.errors import DataError, check_at_least, collect_findings, refuse
 from datamodules.files.limits import set_max_pixels
 from datamodules.files.listing import IMAGE_SUFFIXES
 from datamodules.prediction import make_prediction_loader
 from datamodules.samples import ImageFolder, InputFiles, SampleSet, collate
 from datamodules.seeding import make_shuffled_loader
+from datamodules.survey import Survey, take_survey
 from datamodules.types import Pixels
 from datamodules.workers import leave_signals_to_the_main_process
 
@@ -124,6 +125,40 @@ class ImageDataModule(LightningDataModule, ABC):
         """
         for split in _SPLITS_OF_STAGE[stage]:
             self._samples(split)
+
+    def stored_samples(self, split: str) -> SampleSet[Any]:
+        """Return what is stored of a split, for ``python cli.py check``, which calls ``stored`` of each sample.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+
+        Returns:
+            The samples; those of the split, unless a subclass makes others of what it stores.
+
+        Raises:
+            DataError: If data is missing or damaged; what :func:`~datamodules.errors.noted` allows is noted instead.
+        """
+        return self._samples(split)
+
+    def prepare_stored(self) -> None:
+        """Make what is to be stored before it can be checked; ``prepare_data``, unless a subclass needs less."""
+        self.prepare_data()
+
+    def survey(self) -> Survey:
+        """Read all that is stored of the three splits once, and tell what it is, what is wrong with it, how it looks.
+
+        By ``num_workers`` processes; shows progress.
+
+        Returns:
+            The findings, in text and as a picture.
+
+        Raises:
+            DataError: If data is missing or damaged so that no split can be made.
+        """
+        with collect_findings() as found:
+            self.prepare_stored()
+            names = getattr(self, "class_names", ())
+            return take_survey(self.stored_samples, names, self.num_workers, found)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return shuffled, augmented batches of the training split."""

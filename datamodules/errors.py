@@ -1,6 +1,8 @@
 """Errors that users read: data they must fix, and arguments out of range."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 
@@ -17,6 +19,86 @@ class DataError(RuntimeError):
     def __init__(self, message: str) -> None:
         # A loader's worker hands its whole traceback over as the message; only our own text at its end helps the user.
         super().__init__(message.rpartition(f"{__name__}.{type(self).__name__}: ")[2].rstrip())
+
+
+class Findings:
+    """What is wrong with data, where all of it is to be known and not only the first, and what was left out of it.
+
+    Attributes:
+        faults: Messages of errors by their kind, each once, in the order in which they were found.
+        remarks: What was left out or changed, likewise.
+    """
+
+    def __init__(self) -> None:
+        self.faults: dict[str, dict[str, None]] = {}
+        self.remarks: dict[str, dict[str, None]] = {}
+
+    def note(self, kind: str, fault: str) -> None:
+        """Note what is wrong.
+
+        Args:
+            kind: What faults of its kind have in common, in a few words.
+            fault: The whole text for the user.
+        """
+        self.faults.setdefault(kind, {})[fault] = None
+
+
+_findings: ContextVar[Findings | None] = ContextVar("findings", default=None)
+
+
+@contextmanager
+def collect_findings() -> Iterator[Findings]:
+    """Let errors within :func:`noted` be collected instead of raised, as long as this lasts.
+
+    Yields:
+        What is found.
+    """
+    found = Findings()
+    token = _findings.set(found)
+    try:
+        yield found
+    finally:
+        _findings.reset(token)
+
+
+def present_findings() -> Findings | None:
+    """Return what collects at present, None where the first error ends all."""
+    return _findings.get()
+
+
+@contextmanager
+def noted(kind: str) -> Iterator[None]:
+    """Note an error and go on where errors are collected, without what it is about; else it is raised.
+
+    Args:
+        kind: As of :meth:`Findings.note`.
+
+    Raises:
+        DataError: That of the context, where nothing collects.
+    """
+    try:
+        yield
+    except DataError as error:
+        found = present_findings()
+        if found is None:
+            raise
+        found.note(kind, str(error))
+
+
+def remark(text: str, kind: str = "Left out") -> None:
+    """Remark what was left out or changed, where that is collected.
+
+    Args:
+        text: A line for the user.
+        kind: What happened to it. Default: ``Left out``.
+    """
+    found = present_findings()
+    if found is not None:
+        found.remarks.setdefault(kind, {})[text] = None
+
+
+IMAGES, PAIRS, POSITIONS, CLASSES = "images", "pairs", "positions", "classes"
+"""Kinds of faults that several files know of: what they are about."""
 
 
 def abbreviate(names: Sequence[str], shown: int = 5) -> str:

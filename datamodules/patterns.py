@@ -124,6 +124,10 @@ class PatternsDataModule(ImageDataModule):
 
     test_samples = predict_samples = val_samples
 
+    def stored_samples(self, split: str) -> SampleSet[PatternBatch]:
+        """Return the sample."""
+        return self.val_samples()
+
 
 def _place(count: int, room: int, box: int, random: np.random.RandomState) -> npt.NDArray[np.int64]:
     """Draw centres (row, column), ``[count, 2]``, of disjoint squares of side ``box`` in a square of side ``room``."""

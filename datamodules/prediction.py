@@ -65,6 +65,11 @@ def make_prediction_loader(samples: InputFiles[Batch], collate_fn: _Collate, **l
     return PredictionLoader(_Attempts(samples), collate_fn=partial(_part, collate_fn), **loading)
 
 
+def is_of_the_machine(error: DataError) -> bool:
+    """Tell whether an error in reading a file is about the machine, such as too many open files, and not about it."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _OF_THE_MACHINE
+
+
 class _Attempts(SampleSet[Any]):
     """Samples, or what kept them from being read."""
 
@@ -79,7 +84,7 @@ class _Attempts(SampleSet[Any]):
         try:
             return self._samples[index]
         except DataError as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno in _OF_THE_MACHINE:
+            if is_of_the_machine(error):
                 raise
             return Failure(name, str(error))
         except MemoryError as error:

@@ -12,12 +12,36 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from datamodules.batches import ImageBatch, LabelledBatch
+from datamodules.errors import DataError
 from datamodules.files.listing import IMAGE_SUFFIXES, list_images
 from datamodules.files.readers import read_image
-from datamodules.types import Pixels
+from datamodules.types import Pixels, Points
 
 Batch = TypeVar("Batch", bound=NamedTuple)
 Batch_co = TypeVar("Batch_co", bound=NamedTuple, covariant=True)
+
+
+class StoredSample(NamedTuple):
+    """A sample as it is stored: before crops, augmentation and normalisation.
+
+    Attributes:
+        names: Of each image that is stored, its file, or what else tells it from all others of the data module.
+        read: Decodes it: an image ``[H, W, C]``, or a degraded and a clean one of the same size. Where one name stands
+            for two images it is that of the clean one, and the other is made of it.
+        white: Value of the pixels that stands for 1; None for the largest of their type, 1 for floating point.
+        label: Class index, None where there are no classes.
+        points: Positions (x, y) of objects in the image's pixels, float32 ``[N, 2]``; None where nothing is counted.
+        moved: How many of them were moved to the image's border.
+        handed_out: It is not as stored but as training or evaluation gets it: augmented, and in any range.
+    """
+
+    names: tuple[str, ...]
+    read: Callable[[], tuple[npt.NDArray[Any], ...]]
+    white: float | None = None
+    label: int | None = None
+    points: Points | None = None
+    moved: int = 0
+    handed_out: bool = False
 
 
 class SampleSet(Dataset[Batch_co], ABC):
@@ -30,6 +54,45 @@ class SampleSet(Dataset[Batch_co], ABC):
     @abstractmethod
     def __getitem__(self, index: int) -> Batch_co:
         """Return one sample, as a batch of one."""
+
+    def stored(self, index: int) -> StoredSample:
+        """Return one sample as it is stored, for ``python cli.py check``. Default: as it is handed out.
+
+        Nothing is decoded before ``read`` of the result is called, unless by the default.
+
+        Raises:
+            DataError: If it cannot be read, or by the default if batches hold no image.
+        """
+        return describe_batch(self[index])
+
+
+def describe_batch(batch: Any) -> StoredSample:
+    """Take a batch of one for what is stored.
+
+    Args:
+        batch: Of a type in ``batches``, or another with ``image``, ``id``, perhaps ``target``, ``label``, ``points``.
+
+    Returns:
+        The sample, in the range that the batch has.
+
+    Raises:
+        DataError: If it holds no image; says what to add.
+    """
+    image, ids = getattr(batch, "image", None), getattr(batch, "id", None)
+    if not isinstance(image, Tensor) or image.dim() != 4 or not ids:
+        raise DataError(
+            f"batches must have images [N, C, H, W] and ids, got {type(batch).__name__}. Give the samples a method "
+            "stored(index) that returns a datamodules.samples.StoredSample."
+        )
+    target, label, points = (getattr(batch, name, None) for name in ("target", "label", "points"))
+    images = [image, target] if isinstance(target, Tensor) and target.shape == image.shape else [image]
+    return StoredSample(
+        names=(str(ids[0]),) * len(images),
+        read=lambda: tuple(x[0].permute(1, 2, 0).float().numpy() for x in images),
+        label=None if label is None else int(label[0]),
+        points=None if points is None else points[0].numpy(),
+        handed_out=True,
+    )
 
 
 def collate(batches: Sequence[Batch]) -> Batch:
@@ -98,6 +161,7 @@ class LabelledArrays(SampleSet[LabelledBatch]):
         indices: The images that belong to this part, in its order.
         transform: From one image, uint8 ``[H, W, C]``, to a float32 tensor ``[C, H', W']``.
         name: Format of an id, filled with the image's index in ``images``, such as ``"digit_{:04d}"``.
+        white: Value of the pixels that stands for 1. Default: 255.
     """
 
     def __init__(
@@ -107,12 +171,14 @@ class LabelledArrays(SampleSet[LabelledBatch]):
         indices: npt.NDArray[np.int64],
         transform: Callable[[Pixels], Tensor],
         name: str,
+        white: float = 255,
     ) -> None:
         self._images = images
         self._labels = torch.from_numpy(labels)
         self._indices = indices.tolist()
         self._transform = transform
         self._name = name
+        self._white = white
 
     def __len__(self) -> int:
         """Count the images in this part."""
@@ -123,6 +189,16 @@ class LabelledArrays(SampleSet[LabelledBatch]):
         source = self._indices[index]
         image = self._transform(self._images[source])
         return LabelledBatch(batch_of_one(image), self._labels[source : source + 1], [self._name.format(source)])
+
+    def stored(self, index: int) -> StoredSample:
+        """Return the image at a position of this part as it is stored."""
+        source = self._indices[index]
+        return StoredSample(
+            names=(self._name.format(source),),
+            read=lambda: (self._images[source],),
+            white=self._white,
+            label=int(self._labels[source]),
+        )
 
 
 class ImageFolder(InputFiles[ImageBatch]):

@@ -13,6 +13,10 @@ class PredictionError(Exception):
     """Inputs could not be predicted; its text is shown without a traceback, the exit code is 1."""
 
 
+class CheckError(Exception):
+    """Something is wrong with the data; its text is shown without a traceback, the exit code is 1."""
+
+
 class Interrupted(Exception):
     """A signal ended the run; its text is shown without a traceback.
 

@@ -43,10 +43,11 @@ def draw_cells(seed: int) -> tuple[Pixels, Map]:
     light = 0.75 + 0.1 * np.sin((columns * np.cos(direction) + rows * np.sin(direction)) / 90 + phase)
     image = np.repeat(light[..., None], 3, 2) * np.array([0.97, 0.93, 0.9])
     for _ in range(random.integers(2, 6)):
-        ends = random.uniform(0, _SIDE, (2, 2)).round().astype(int).tolist()
-        fibre = cv2.line(np.zeros((_SIDE, _SIDE), np.float32), *ends, 1.0, 1, cv2.LINE_AA)
+        start, end = random.uniform(0, _SIDE, (2, 2)).round().astype(int).tolist()
+        fibre: Map = np.zeros((_SIDE, _SIDE), np.float32)
+        cv2.line(fibre, start, end, 1.0, 1, cv2.LINE_AA)
         image *= 1 - 0.25 * fibre[..., None]
-    centres = _place(random, random.integers(_FEWEST, _MOST + 1))
+    centres = _place(random, int(random.integers(_FEWEST, _MOST + 1)))
     for x, y in centres:
         radius, angle, flat = random.uniform(6.5, 9.5), random.uniform(0, np.pi), random.uniform(0.75, 1)
         near, right, down = _around(x, y)

@@ -48,6 +48,7 @@ class ImageAnnotation(NamedTuple):
         split: The part of the data that the file assigns the image to, or None.
         place: Where it stands, for messages: the file, and the row or element in it.
         aliases: Other names that the image may have on disk, to be tried in turn where there is none of ``name``.
+        rows: Of a table, the row of each object; else none.
     """
 
     name: str
@@ -57,6 +58,15 @@ class ImageAnnotation(NamedTuple):
     split: Split | None
     place: str
     aliases: tuple[str, ...] = ()
+    rows: Sequence[int] = ()
+
+    def place_of(self, position: int) -> str:
+        """Tell where an object stands, for messages: the file, and its row or the image's element.
+
+        Args:
+            position: Of the object in ``points``.
+        """
+        return f"{self.place.rpartition(', row ')[0]}, row {self.rows[position]}" if self.rows else self.place
 
 
 class Annotations(NamedTuple):
@@ -82,11 +92,12 @@ class Entry:
         annotation: What is known of it from the start.
     """
 
-    __slots__ = ("annotation", "coordinates")
+    __slots__ = ("annotation", "coordinates", "rows")
 
     def __init__(self, annotation: ImageAnnotation) -> None:
         self.annotation = annotation
         self.coordinates = array("d")
+        self.rows = array("q")
 
     def put(self, x: float, y: float) -> None:
         """Add the position of an object."""
@@ -178,7 +189,7 @@ class Collector:
             known = ", ".join(f"'{name}' ({count:,})" for name, count in self._categories.most_common())
             refuse("category", absent[0], f"one that occurs in '{self.source}': {known or 'there is none'}", DataError)
         images = [
-            entry.annotation._replace(points=np.frombuffer(entry.coordinates).reshape(-1, 2).copy())
+            entry.annotation._replace(points=np.frombuffer(entry.coordinates).reshape(-1, 2).copy(), rows=entry.rows)
             for entry in self._entries.values()
         ]
         return Annotations(self.source, self._describe(images), images, dict(self._categories))

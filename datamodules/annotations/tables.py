@@ -134,6 +134,7 @@ def _read_rows(path: Path, rows: Iterator[tuple[int, list[str]]], collector: Col
             counts[label] = counts.get(label, 0) + 1
             if header.label is None or collector.picks(label):
                 entry.put(x, y)
+                entry.rows.append(number)
             if empty and name in empty:
                 raise Malformed(f"'{name}' must be without objects, as row {empty[name]} says, got one")
     except Malformed as error:

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.annotations.structure import FilePoints, ImageAnnotation, Unit
-from datamodules.errors import DataError, check_one_of, refuse
+from datamodules.errors import POSITIONS, DataError, check_one_of, present_findings, refuse
 
 FULL: dict[Unit, float] = {"fraction": 1.0, "percent": 100.0}
 """What the right and lower border of an image are in units that are shares of it."""
 
 _FEW = 3  # so many positions tell a unit
 _LARGE = 100  # an image of so many pixels is no image of one
+_SOME, _WIDE = 20, 400  # so many positions in the first hundredth of images that are so large are suspicious
 
 
 def to_pixels(points: FilePoints, unit: Unit, height: int, width: int) -> FilePoints:
@@ -38,7 +39,7 @@ def check_unit(images: Sequence[ImageAnnotation], sizes: Sequence[tuple[int, int
     """Refuse positions that speak for another unit than the one they are taken for.
 
     That is so if all lie in the first pixel or percent of large images, or most lie far outside of all images. It takes
-    at least three positions.
+    at least three positions. Where findings are collected, pixels that may be percent are noted, too.
 
     Args:
         images: All images of a source.
@@ -57,6 +58,14 @@ def check_unit(images: Sequence[ImageAnnotation], sizes: Sequence[tuple[int, int
         return
     if unit != "fraction" and values.max() <= 1 and all(min(size) >= _LARGE for _, size in some):
         _refuse_unit(unit, f"all {len(values):,} positions lie between 0 and {values.max():g}", "fraction", source)
+    found = present_findings()
+    largest, smallest = values.max(), min(min(size) for _, size in some)
+    if found and unit == "pixels" and 1 < largest <= FULL["percent"] and len(values) >= _SOME and smallest >= _WIDE:
+        found.note(
+            POSITIONS,
+            f"'{source}': all {len(values):,} positions lie between 0 and {largest:g} in images of {smallest} pixels "
+            "and more. If they are percent, set --data.init_args.coordinates=percent",
+        )
     if unit != "pixels" and np.median(values) > FULL[unit]:
         likely: Unit = "percent" if unit == "fraction" and values.max() <= FULL["percent"] else "pixels"
         _refuse_unit(unit, f"most coordinates are above {FULL[unit]:g}, up to {values.max():g}", likely, source)

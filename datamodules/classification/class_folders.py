@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datamodules.classification.labelled_files import Paths
-from datamodules.errors import DataError, abbreviate
+from datamodules.errors import CLASSES, DataError, abbreviate, noted
 from datamodules.files.listing import IMAGE_SUFFIXES, FoundImages, find_images, is_hidden, show_name
 from datamodules.files.progress import show_progress
 from datamodules.types import Indices
@@ -80,11 +80,12 @@ def list_classes(root: Path, split: str, classes: Sequence[str]) -> ClassFiles:
     for name in show_progress(found, f"Listing '{folder}'", "classes"):
         del total.other_folders[show_name(name)]
         of_class = find_images(folder / name)
-        if not of_class.names:
-            raise DataError(
-                f"'{folder / name}' holds no images ({' '.join(IMAGE_SUFFIXES)}). Put the images of that class into "
-                "it, or remove the folder."
-            )
+        with noted(CLASSES):
+            if not of_class.names:
+                raise DataError(
+                    f"'{folder / name}' holds no images ({' '.join(IMAGE_SUFFIXES)}). Put the images of that class "
+                    "into it, or remove the folder."
+                )
         total.names.extend((Path(split) / name / image).as_posix() for image in of_class.names)
         total.other_files.update(of_class.other_files)
         total.other_folders.update(of_class.other_folders)

@@ -14,6 +14,7 @@ from datamodules.transforms.pixels import Normalise, Resize
 from datamodules.types import Indices, Pixels
 
 _SIDE = 8
+_WHITE = 16
 _MEAN, _STD = (0.3053,), (0.3760,)  # of all images, as values in [0, 1]
 
 
@@ -74,7 +75,8 @@ class DigitsDataModule(ImageDataModule):
 
     def _part(self, split: str) -> LabelledArrays:
         images, labels = self._digits
-        return LabelledArrays(images, labels, self._split[split], Normalise(_MEAN, _STD, maximum=16), "digit_{:04d}")
+        transform = Normalise(_MEAN, _STD, maximum=_WHITE)
+        return LabelledArrays(images, labels, self._split[split], transform, "digit_{:04d}", white=_WHITE)
 
     @cached_property
     def _digits(self) -> tuple[Pixels, Indices]:

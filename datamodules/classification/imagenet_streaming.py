@@ -12,7 +12,8 @@ from datamodules.classification.imagenet_batches import ImageNetBatches
 from datamodules.errors import DataError, check_at_least
 from datamodules.files.optional import import_package
 from datamodules.files.readers import decode_image
-from datamodules.samples import batch_of_one
+from datamodules.samples import SampleSet, StoredSample, batch_of_one
+from datamodules.transforms.pixels import EightBit
 from datamodules.types import Pixels
 
 
@@ -72,6 +73,14 @@ class StreamingImageNetDataModule(ImageNetBatches):
 
     test_samples = val_samples
 
+    def stored_samples(self, split: str) -> SampleSet[LabelledBatch]:
+        """Return the images of a split as they lie in chunks."""
+        return _Stored(self._stream("train", None), self.url) if split == "train" else self._stored_val
+
+    @cached_property
+    def _stored_val(self) -> SampleSet[LabelledBatch]:
+        return _Stored(self._stream("val", None), self.url)
+
     def train_dataloader(self) -> Any:
         """Return shuffled, augmented batches of the training images."""
         return self._streamed("train")
@@ -104,3 +113,23 @@ class _Reader:
     def __call__(self, stored: Mapping[str, Any]) -> LabelledBatch:
         image = self._transform(decode_image(bytes(stored["image"]), stored["id"]))
         return LabelledBatch(batch_of_one(image), torch.tensor([stored["label"]]), [stored["id"]])
+
+
+class _Stored(SampleSet[LabelledBatch]):
+    """Images as they lie in chunks, found by their index."""
+
+    def __init__(self, stream: Any, url: str) -> None:
+        self._stream = stream
+        self._url = url.rstrip("/")
+        self._read = _Reader(EightBit())
+
+    def __len__(self) -> int:
+        return len(self._stream)
+
+    def __getitem__(self, index: int) -> LabelledBatch:
+        return self._read(self._stream[index])
+
+    def stored(self, index: int) -> StoredSample:
+        stored = self._stream[index]
+        name = f"{self._url}/{stored['id']}"
+        return StoredSample((name,), lambda: (decode_image(bytes(stored["image"]), name),), label=int(stored["label"]))

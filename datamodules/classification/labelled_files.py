@@ -14,7 +14,7 @@ from torch import Tensor
 from datamodules.batches import LabelledBatch
 from datamodules.errors import DataError
 from datamodules.files.readers import read_image
-from datamodules.samples import SampleSet, batch_of_one
+from datamodules.samples import SampleSet, StoredSample, batch_of_one
 from datamodules.types import Pixels
 
 _log = logging.getLogger(__name__)
@@ -111,6 +111,12 @@ class LabelledFiles(SampleSet[LabelledBatch]):
                 continue
             return LabelledBatch(batch_of_one(self._transform(pixels)), self._labels[source : source + 1], [path])
         raise DataError(f"None of the {len(self)} images to train on in '{self._folder}' can be read.")
+
+    def stored(self, index: int) -> StoredSample:
+        """Return the image at a position of this part as it is stored; none takes its place."""
+        source = int(self._indices[index])
+        path = self._folder / self._paths[source]
+        return StoredSample((str(path),), lambda: (read_image(path),), label=int(self._labels[source]))
 
     def _skip(self, source: int, error: DataError) -> None:
         """Note that a file cannot be read, or raise that it may not be skipped."""

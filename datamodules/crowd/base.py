@@ -121,6 +121,18 @@ class CrowdDataModule(ImageDataModule, ABC):
             DataError: If files are missing or damaged.
         """
 
+    def resize_split(self, files: CrowdFiles, split: Split) -> CrowdFiles:
+        """Resize published images once, with the heads in them; they stay as they are, but for what a subclass does.
+
+        Args:
+            files: What :meth:`read_split` gave.
+            split: ``train`` or ``test``.
+
+        Returns:
+            The images to train on or to test with.
+        """
+        return files
+
     def prepare(self, image: Photograph) -> Photograph:
         """Prepare an image to predict as the data set's own; as it is, but for what a subclass does."""
         return image
@@ -154,6 +166,14 @@ class CrowdDataModule(ImageDataModule, ABC):
     ) -> CrowdSamples:
         return CrowdSamples(files, indices, *self._kernel, augmentation, self._channels)
 
+    def stored_samples(self, split: str) -> CrowdSamples:
+        """Return the photographs of a split as published, whole."""
+        of_test = split == "test" or (split == "val" and self.validate_on == "test")
+        files = self._published_test if of_test else self._published_train
+        everything = of_test or self.validate_on == "test"
+        indices = np.arange(len(files.paths)) if everything else self._held_out[split]
+        return self._samples_of(files, indices)
+
     @property
     def evaluation_batch_size(self) -> int:
         """One: sizes of images differ."""
@@ -162,13 +182,21 @@ class CrowdDataModule(ImageDataModule, ABC):
     @cached_property
     def train_files(self) -> CrowdFiles:
         """All published training images with their annotations."""
-        return self.read_split("train")
+        return self.resize_split(self._published_train, "train")
 
     @cached_property
     def test_files(self) -> CrowdFiles:
         """All published test images with their annotations."""
+        return self.resize_split(self._published_test, "test")
+
+    @cached_property
+    def _published_train(self) -> CrowdFiles:
+        return self.read_split("train")
+
+    @cached_property
+    def _published_test(self) -> CrowdFiles:
         return self.read_split("test")
 
     @cached_property
     def _held_out(self) -> dict[str, Indices]:
-        return split_indices(len(self.train_files.paths), self._fractions, self._split_seed)
+        return split_indices(len(self._published_train.paths), self._fractions, self._split_seed)

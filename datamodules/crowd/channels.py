@@ -12,7 +12,7 @@ from datamodules.errors import check_at_least, refuse
 from datamodules.files.channels import read_any_header, read_channels
 from datamodules.files.readers import Exif, turn_back
 from datamodules.transforms.pixels import Normalise
-from datamodules.types import Photograph
+from datamodules.types import AnyDepth, Photograph
 
 
 class ImageChannels:
@@ -44,7 +44,7 @@ class ImageChannels:
             np.dtype(np.float32): Normalise(self.mean, self.std, maximum=1),
         }
 
-    def read(self, path: Path, exif: Exif) -> Photograph:
+    def decode(self, path: Path, exif: Exif) -> AnyDepth:
         """Read an image with all bits that it holds.
 
         Args:
@@ -52,14 +52,28 @@ class ImageChannels:
             exif: Whether to give it as ``stored`` or as ``shown``.
 
         Returns:
-            uint8 ``[H, W, count]``; of 16 bits float32 in [0, 1], which holds them all.
+            uint8 or uint16 ``[H, W, count]``.
 
         Raises:
             DataError: If it cannot be read, or has other channels; names the file.
         """
         pixels = read_channels(path, self.count).pixels
-        if exif == "stored":
-            pixels = turn_back(pixels, read_any_header(path).orientation)
+        return turn_back(pixels, read_any_header(path).orientation) if exif == "stored" else pixels
+
+    def read(self, path: Path, exif: Exif) -> Photograph:
+        """Read an image, see :meth:`decode`; of 16 bits as :meth:`in_range` has it."""
+        return self.in_range(self.decode(path, exif))
+
+    @staticmethod
+    def in_range(pixels: AnyDepth) -> Photograph:
+        """Give an image as it is changed and normalised.
+
+        Args:
+            pixels: uint8 or uint16 ``[H, W, C]``.
+
+        Returns:
+            uint8 ``[H, W, C]``; of 16 bits float32 in [0, 1], which holds them all.
+        """
         if pixels.dtype == np.uint8:
             return pixels.astype(np.uint8, copy=False)
         return np.divide(pixels, np.iinfo(pixels.dtype).max, dtype=np.float32)

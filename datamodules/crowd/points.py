@@ -13,9 +13,9 @@ from datamodules.annotations.reading import read_annotations
 from datamodules.annotations.structure import ImageAnnotation, Unit
 from datamodules.annotations.units import check_unit, to_pixels
 from datamodules.crowd.base import CrowdDataModule, Split
-from datamodules.crowd.positions import AnnotatedImage, place_points
+from datamodules.crowd.positions import AnnotatedImage, count_moved, place_points
 from datamodules.crowd.samples import CrowdFiles
-from datamodules.errors import DataError, check_fractions, check_one_of
+from datamodules.errors import IMAGES, POSITIONS, DataError, check_fractions, check_one_of, noted
 from datamodules.files.channels import SUFFIXES, read_any_header
 from datamodules.files.listing import IMAGE_SUFFIXES, list_images
 from datamodules.files.progress import show_progress
@@ -148,6 +148,7 @@ class PointsDataModule(CrowdDataModule):
             points=[everything.points[i] for i in chosen],
             ids=[everything.ids[i] for i in chosen],
             exif=everything.exif,
+            moved=[everything.moved[i] for i in chosen],
         )
 
     @cached_property
@@ -188,18 +189,32 @@ class PointsDataModule(CrowdDataModule):
             )
         if any(splits) and not {"train", "test"} <= {*splits, *(["test"] if self.test_images_dir else [])}:
             raise DataError(f"'{place}' must have images of split train and of test, got {sorted(set(splits))}.")
-        headers = [read_any_header(folder / name) for name in show_progress(names, f"Reading '{folder}'", "images")]
-        sizes = [header.size(self.exif) for header in headers]
-        check_unit(list(marks.values()), sizes, place)
+        headers: dict[str, ImageHeader] = {}
+        for name in show_progress(names, f"Reading '{folder}'", "images"):
+            with noted(IMAGES):
+                headers[name] = read_any_header(folder / name)
+        marks = {name: marks[name] for name in headers}
+        sizes = [header.size(self.exif) for header in headers.values()]
+        with noted(POSITIONS):
+            check_unit(list(marks.values()), sizes, place)
         images = []
-        for (name, mark), header, (height, width) in zip(marks.items(), headers, sizes, strict=True):
-            self._check_size(mark, header)
+        for (name, mark), header, (height, width) in zip(marks.items(), headers.values(), sizes, strict=True):
+            with noted(POSITIONS):
+                self._check_size(mark, header)
             points = to_pixels(mark.points, mark.unit, height, width).astype(np.float32)
-            images.append(AnnotatedImage(folder / name, header, points))
+            images.append(AnnotatedImage(folder / name, header, points, mark.place_of))
         if self.outside == "error":
             self._refuse_outside(images, list(marks.values()))
         placed = place_points(images, self.exif, self.coord_offset, place, self.counted)
-        return _Marked(CrowdFiles([image.path for image in images], sizes, placed, names, self.exif), splits)
+        files = CrowdFiles(
+            paths=[image.path for image in images],
+            sizes=sizes,
+            points=placed,
+            ids=list(headers),
+            exif=self.exif,
+            moved=count_moved(images, placed, self.coord_offset).tolist(),
+        )
+        return _Marked(files, [mark.split or "" for mark in marks.values()])
 
     def _check_size(self, marks: ImageAnnotation, header: ImageHeader) -> None:
         """Refuse annotations of an image of another size, which may be that of the other reading of its note."""
@@ -221,11 +236,14 @@ class PointsDataModule(CrowdDataModule):
         for image, mark in zip(images, marks, strict=True):
             corner = np.array(image.header.size(self.exif)[::-1]) + self.coord_offset - 0.5
             wrong = ((image.points < self.coord_offset - 0.5) | (image.points > corner)).any(1)
-            if wrong.any():
-                x, y = image.points[wrong][0]
+            if not wrong.any():
+                continue
+            first = int(wrong.argmax())
+            x, y = image.points[first]
+            with noted(POSITIONS):
                 raise DataError(
-                    f"{mark.place}: {wrong.sum()} positions lie outside '{mark.name}', the first at {x:g}, {y:g}. "
-                    "Correct them, or set --data.init_args.outside=border."
+                    f"{mark.place_of(first)}: {wrong.sum()} positions lie outside '{mark.name}', the first at {x:g}, "
+                    f"{y:g}. Correct them, or set --data.init_args.outside=border."
                 )
 
 

@@ -1,14 +1,14 @@
 """Positions annotated in images, checked against the images' sizes as stored and as shown."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from datamodules.errors import DataError, abbreviate
+from datamodules.errors import POSITIONS, DataError, abbreviate, noted, present_findings, remark
 from datamodules.files.readers import Exif, ImageHeader
 from datamodules.types import Points
 
@@ -24,11 +24,13 @@ class AnnotatedImage(NamedTuple):
         path: The image's file.
         header: Its size and orientation.
         points: Positions (x, y) as annotated, in pixels, float32 ``[N, 2]``.
+        place_of: Tells where one of them is written, for messages. Default: in the annotations.
     """
 
     path: Path
     header: ImageHeader
     points: Points
+    place_of: Callable[[int], str] = lambda position: "the annotations"
 
 
 def place_points(
@@ -57,14 +59,14 @@ def place_points(
         DataError: If the points belong to the other reading, or to other images; says what to set.
     """
     images = [image._replace(points=image.points - np.float32(coord_offset)) for image in images]
-    _check_reading(images, exif)
-    _refuse_if_most_are_outside(images, exif, coord_offset, place)
+    with noted(POSITIONS):
+        _check_reading(images, exif)
+    with noted(POSITIONS):
+        _refuse_if_most_are_outside(images, exif, coord_offset, place)
     placed = [image.points.clip(0, _corner(image, exif)) for image in images]
-    # By half a pixel those are moved that lie in the outer half of a pixel at the border.
-    moved = np.array(
-        [(np.abs(image.points - points) > 0.5).any(1).sum() for image, points in zip(images, placed, strict=True)]
-    )
+    moved = count_moved(images, placed)
     count = _count_points(images)
+    _note_misplaced(images, exif, coord_offset, many=moved.sum() > _MANY * count)
     told = f"'{place}': {len(images)} images, {count} {counted}, {moved.sum()} of them moved to their image's border"
     if moved.sum() > _MANY * count:
         share = moved.sum() / count
@@ -72,6 +74,49 @@ def place_points(
     else:
         _log.info(told)
     return placed
+
+
+def count_moved(
+    images: Sequence[AnnotatedImage], placed: Sequence[Points], coord_offset: float = 0
+) -> npt.NDArray[np.int64]:
+    """Count the points that were moved to their image's border.
+
+    Args:
+        images: The images with the points as annotated.
+        placed: What :func:`place_points` made of them.
+        coord_offset: What it subtracted from their coordinates, in pixels.
+
+    Returns:
+        For each image a number, int64 ``[len(images)]``.
+    """
+    # By half a pixel those are moved that lie in the outer half of a pixel at the border.
+    counts = [
+        (np.abs(image.points - np.float32(coord_offset) - points) > 0.5).any(1).sum()
+        for image, points in zip(images, placed, strict=True)
+    ]
+    return np.array(counts, np.int64)
+
+
+def _note_misplaced(images: Sequence[AnnotatedImage], exif: Exif, coord_offset: float, many: bool) -> None:
+    """Tell where points lie outside their image: a fault where they are many of its or of all points, else a remark."""
+    found = present_findings()
+    if found is None:
+        return
+    for image, outside in zip(images, _count_outside(images, exif), strict=True):
+        if not outside:
+            continue
+        height, width = image.header.size(exif)
+        first = int(((image.points < -1) | (image.points > _corner(image, exif) + 1)).any(1).argmax())
+        x, y = image.points[first] + np.float32(coord_offset)
+        cause = _find_cause([image], exif, coord_offset)
+        text = (
+            f"{image.place_of(first)}: {outside} of {len(image.points)} points lie outside '{image.path}' ({width} × "
+            f"{height}), the first at {x:g}, {y:g}" + (f". {cause}" if cause else "")
+        )
+        if many or outside > _MOST * len(image.points):
+            found.note(POSITIONS, text)
+        else:
+            remark(text, "Moved to the border")
 
 
 def _check_reading(images: Sequence[AnnotatedImage], exif: Exif) -> None:
@@ -111,21 +156,30 @@ def _refuse_if_most_are_outside(images: Sequence[AnnotatedImage], exif: Exif, co
     outside, points = _count_outside(images, exif), _count_points(images)
     if outside.sum() <= _MOST * points:
         return
-
-    def fit(others: Sequence[Points]) -> bool:
-        changed = [image._replace(points=points) for image, points in zip(images, others, strict=True)]
-        return bool(_count_outside(changed, exif).sum() <= _BETTER * outside.sum())
-
-    if fit([image.points[:, ::-1] for image in images]):
-        cause = "They fit with x and y swapped: write x first"
-    elif coord_offset and fit([image.points + np.float32(coord_offset) for image in images]):
-        cause = f"They fit without coord_offset={coord_offset:g}: set --data.init_args.coord_offset=0"
-    else:
-        cause = "They seem to be of other images, or of these in another size: replace the annotations"
+    cause = _find_cause(images, exif, coord_offset)
+    cause = cause or "They seem to be of other images, or of these in another size: replace the annotations"
     raise DataError(
         f"'{place}': {outside.sum()} of {points} points ({outside.sum() / points:.1%}) lie outside their image, "
         f"{_name_worst(images, outside)}. {cause}."
     )
+
+
+def _find_cause(images: Sequence[AnnotatedImage], exif: Exif, coord_offset: float) -> str:
+    """Find what explains points outside, and say what to do; empty if nothing does."""
+    outside = _count_outside(images, exif).sum()
+
+    def fit(others: Sequence[Points], reading: Exif = exif) -> bool:
+        changed = [image._replace(points=points) for image, points in zip(images, others, strict=True)]
+        return bool(_count_outside(changed, reading).sum() <= _BETTER * outside)
+
+    other: Exif = "shown" if exif == "stored" else "stored"
+    if any(image.header.orientation != 1 for image in images) and fit([image.points for image in images], other):
+        return f"They fit the image as {other}: set --data.init_args.exif={other}"
+    if fit([image.points[:, ::-1] for image in images]):
+        return "They fit with x and y swapped: write x first"
+    if coord_offset and fit([image.points + np.float32(coord_offset) for image in images]):
+        return f"They fit without coord_offset={coord_offset:g}: set --data.init_args.coord_offset=0"
+    return ""
 
 
 def _corner(image: AnnotatedImage, exif: Exif) -> Points:

@@ -58,7 +58,7 @@ def resize_files(files: CrowdFiles, rule: ResizeRule, folder: Path) -> CrowdFile
     Raises:
         DataError: If an image that is to be resized is damaged, or ``folder`` cannot be written to.
     """
-    result = CrowdFiles([], [], [], files.ids, files.exif)
+    result = CrowdFiles([], [], [], files.ids, files.exif, files.moved)
     steps, sizes = [], {}
     for path, before, points in zip(files.paths, files.sizes, files.points, strict=True):
         after = compute_resized_size(*before, rule)

@@ -1,6 +1,7 @@
 """Photographs of crowds with the positions of heads, and photographs to predict."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,13 +10,13 @@ import torch
 from datamodules.batches import CrowdBatch, PhotographBatch
 from datamodules.crowd.channels import ImageChannels
 from datamodules.crowd.density import make_density_map
-from datamodules.crowd.positions import AnnotatedImage, place_points
-from datamodules.errors import DataError
+from datamodules.crowd.positions import AnnotatedImage, count_moved, place_points
+from datamodules.errors import IMAGES, DataError, noted
 from datamodules.files.channels import read_any_header
 from datamodules.files.progress import show_progress
 from datamodules.files.readers import Exif, read_header
-from datamodules.samples import ImageFolder, InputFiles, SampleSet, batch_of_one
-from datamodules.types import Indices, Photograph, Points
+from datamodules.samples import ImageFolder, InputFiles, SampleSet, StoredSample, batch_of_one
+from datamodules.types import AnyDepth, Indices, Photograph, Points
 
 
 class CrowdFiles(NamedTuple):
@@ -27,6 +28,7 @@ class CrowdFiles(NamedTuple):
         points: Positions (x, y) of the heads in each image's pixels, float32 ``[count, 2]``, none outside of it.
         ids: One name for each image, unique within the split.
         exif: Whether sizes and points are of the images as ``stored`` or as ``shown``; they are read likewise.
+        moved: How many points of each image were moved to its border.
     """
 
     paths: list[Path]
@@ -34,6 +36,7 @@ class CrowdFiles(NamedTuple):
     points: list[Points]
     ids: list[str]
     exif: Exif
+    moved: list[int]
 
 
 def read_crowd(
@@ -61,17 +64,23 @@ def read_crowd(
             images; names the file.
     """
     place = pairs[0][0].parent
-    images = [
-        AnnotatedImage(image, read_header(image), read(annotation))
-        for image, annotation in show_progress(pairs, f"Reading the annotations of '{place}'", "images")
-    ]
+    images = []
+    for image, annotation in show_progress(pairs, f"Reading the annotations of '{place}'", "images"):
+        with noted(IMAGES):
+            images.append(AnnotatedImage(image, read_header(image), read(annotation), partial(_name, annotation)))
+    placed = place_points(images, exif, coord_offset, place)
     return CrowdFiles(
         paths=[image.path for image in images],
         sizes=[image.header.size(exif) for image in images],
-        points=place_points(images, exif, coord_offset, place),
+        points=placed,
         ids=[image.path.relative_to(folder).as_posix() for image in images],
         exif=exif,
+        moved=count_moved(images, placed, coord_offset).tolist(),
     )
+
+
+def _name(annotation: Path, position: int) -> str:
+    return f"'{annotation}'"
 
 
 class CrowdSamples(SampleSet[CrowdBatch]):
@@ -113,10 +122,7 @@ class CrowdSamples(SampleSet[CrowdBatch]):
             DataError: If it cannot be read, or has another size than before; names the file.
         """
         source = self._indices[index]
-        path, points = self._files.paths[source], self._files.points[source]
-        pixels = self._channels.read(path, self._files.exif)
-        if pixels.shape[:2] != self._files.sizes[source]:
-            raise DataError(f"'{path}' has changed its size since its annotation was read. Start again.")
+        pixels, points = self._channels.in_range(self._read(source)), self._files.points[source]
         if self._augmentation is not None:
             pixels, points = self._augmentation(pixels, points)
         density = make_density_map(points, pixels.shape[0], pixels.shape[1], self._sigma, self._kernel_size)
@@ -130,6 +136,23 @@ class CrowdSamples(SampleSet[CrowdBatch]):
             mean=mean,
             std=std,
         )
+
+    def stored(self, index: int) -> StoredSample:
+        """Return the photograph at a position of this part as it is stored."""
+        source = self._indices[index]
+        return StoredSample(
+            names=(str(self._files.paths[source]),),
+            read=lambda: (self._read(source),),
+            points=self._files.points[source],
+            moved=self._files.moved[source],
+        )
+
+    def _read(self, source: int) -> AnyDepth:
+        path = self._files.paths[source]
+        pixels = self._channels.decode(path, self._files.exif)
+        if pixels.shape[:2] != self._files.sizes[source]:
+            raise DataError(f"'{path}' has changed its size since its annotation was read. Start again.")
+        return pixels
 
 
 class Photographs(InputFiles[PhotographBatch]):

@@ -89,14 +89,21 @@ class UCFQNRFDataModule(CrowdDataModule):
             _ = self.test_files
 
     def read_split(self, split: Split) -> CrowdFiles:
-        """Find the published training or test images, resize them if that is not done, and read their annotations."""
+        """Find the published training or test images and read their annotations."""
         root = self._published_folder()
         folder = root / _FOLDERS[split]
         pairs = pair_files(folder, folder, suffix="_ann")
-        files = read_crowd(pairs, read_ann_points, self.coord_offset, self.exif, root)
+        return read_crowd(pairs, read_ann_points, self.coord_offset, self.exif, root)
+
+    def resize_split(self, files: CrowdFiles, split: Split) -> CrowdFiles:
+        """Resize published images by the rule, if that is not done."""
+        root = self._published_folder()
         cache = root if self.cache_dir is None else Path(self.cache_dir).expanduser()
         settings = self.resize if self.exif == "stored" else f"{self.resize}_{self.exif}"
         return resize_files(files, self.resize, cache / f"resized_{settings}" / _FOLDERS[split])
+
+    def prepare_stored(self) -> None:
+        """Resize nothing: what is published is stored."""
 
     def prepare(self, image: Photograph) -> Photograph:
         """Resize an image to predict by the rule."""

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from datamodules.errors import DataError, abbreviate
+from datamodules.errors import DataError, abbreviate, remark
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 """Suffixes of the files that are taken for images, in any case."""
@@ -48,6 +48,8 @@ class FoundImages(NamedTuple):
         if self.other_folders:
             names = [f"{name} ×{count}" if count > 1 else name for name, count in sorted(self.other_folders.items())]
             parts.append(f"{self.other_folders.total()} folders left out ({abbreviate(names, 10)})")
+        if parts:
+            remark(f"{place}: {', '.join(parts)}".replace(" left out", ""))
         if always or parts:
             _log.info("%s: %s", place, ", ".join([f"{len(self.names)} images", *parts]))
 

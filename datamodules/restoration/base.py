@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 from datamodules.base import ImageDataModule
 from datamodules.batches import DegradedBatch, RestorationBatch
-from datamodules.errors import check_at_least, check_fractions, check_one_of
+from datamodules.errors import IMAGES, DataError, check_at_least, check_fractions, check_one_of, noted
 from datamodules.restoration.image_pairs import ImagePair, MemoryMaps, check_sizes, convert_pairs, read_pair
-from datamodules.restoration.samples import DegradedImages, RandomPatches
+from datamodules.restoration.samples import DegradedImages, RandomPatches, WholeImages
 from datamodules.samples import SampleSet
 from datamodules.splits import ValidateOn, split_indices
 from datamodules.transforms.pixels import EightBit
@@ -118,6 +118,12 @@ class RestorationDataModule(ImageDataModule, ABC):
         pairs = self._split["train"] if self.validate_on == "held_out" else self.train_pairs
         return self.make_patches(self.convert(pairs))
 
+    def stored_samples(self, split: str) -> SampleSet[RestorationBatch]:
+        """Return the pairs of a split as published, whole and not converted, or what test takes."""
+        if split == "test" or (split == "val" and self.validate_on == "test"):
+            return self.test_samples()
+        return WholeImages(self._split[split] if self.validate_on == "held_out" else self.train_pairs, self.read_pair)
+
     def make_patches(self, pairs: list[ImagePair]) -> RandomPatches:
         """Return random patches of images.
 
@@ -157,7 +163,10 @@ class RestorationDataModule(ImageDataModule, ABC):
             DataError: If files are missing, do not fit together, or are too small.
         """
         pairs = self.list_training_pairs()
-        check_sizes(pairs, "patch_size", self.patch_size)
+        if not pairs:
+            raise DataError(f"data_dir='{self.data_dir}': no pair to train on is as it should be.")
+        with noted(IMAGES):
+            check_sizes(pairs, "patch_size", self.patch_size)
         return pairs
 
     def convert(self, pairs: list[ImagePair]) -> list[ImagePair]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
-from datamodules.errors import DataError, abbreviate
+from datamodules.errors import PAIRS, DataError, abbreviate, noted, remark
 from datamodules.files.listing import list_image_names, require_folder
 from datamodules.files.published import require_published
 from datamodules.restoration.image_pairs import ImagePair, check_pair, match_pairs
@@ -74,11 +74,14 @@ def list_pairs(root: Path, split: str, scale: int, cameras: Sequence[str]) -> li
                 others.append(name)
         if others:
             _log.warning("'%s': images of other names are left out: %s", folder, abbreviate(others))
+            remark(f"'{folder}': {len(others)} images of other names: {abbreviate(others)}")
         found = match_pairs(files[f"LR{scale}"], files["HR"], folder)
         if not found:
             raise DataError(f"'{folder}' holds no pairs {camera}_001_HR.png, {camera}_001_LR{scale}.png. {_REMEDY}")
         _log.info("'%s': %d pairs", folder, len(found))
-        pairs += [_pair(root, name.removeprefix(f"{camera}_"), scale, *two) for name, *two in found]
+        for name, *two in found:
+            with noted(PAIRS):
+                pairs.append(_pair(root, name.removeprefix(f"{camera}_"), scale, *two))
     return pairs
 
 

@@ -116,6 +116,10 @@ class SamplePhotosDataModule(ImageDataModule):
         """Return images below ``predict_dir``, whole, with all bits that they hold."""
         return self._published.predict_samples()
 
+    def stored_samples(self, split: str) -> SampleSet[RestorationBatch]:
+        """Return the degraded photographs of a split, and the blocks of them that are evaluated."""
+        return self._published.stored_samples("train") if split == "train" else self._samples(split)
+
     @property
     def evaluation_batch_size(self) -> int:
         """One: sizes of images differ."""

@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from datamodules.batches import DegradedBatch, RestorationBatch
 from datamodules.files.channels import read_channels
 from datamodules.restoration.image_pairs import ImagePair, OpenPair
-from datamodules.samples import ImageFolder, InputFiles, SampleSet
+from datamodules.samples import ImageFolder, InputFiles, SampleSet, StoredSample
 from datamodules.types import AnyDepth, Map
 
 AnyValues = TypeVar("AnyValues", bound=np.generic)
@@ -96,6 +96,23 @@ class WholeImages(SampleSet[RestorationBatch]):
         pair = self._pairs[index]
         degraded, clean = self._open(pair)
         return RestorationBatch(as_tensor(degraded), as_tensor(clean), [pair.id])
+
+    def stored(self, index: int) -> StoredSample:
+        """Return a pair as it is stored."""
+        return describe_pair(self._pairs[index], self._open)
+
+
+def describe_pair(pair: ImagePair, open_pair: OpenPair) -> StoredSample:
+    """Describe a pair of files.
+
+    Args:
+        pair: The files.
+        open_pair: Decodes them.
+
+    Returns:
+        The sample.
+    """
+    return StoredSample((str(pair.degraded), str(pair.clean)), lambda: open_pair(pair))
 
 
 class DegradedImages(InputFiles[DegradedBatch]):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.errors import DataError, abbreviate
+from datamodules.errors import PAIRS, DataError, abbreviate, noted, remark
 from datamodules.files.conversion import Conversion, convert, save_array
 from datamodules.files.listing import is_hidden, list_image_names, require_folder
 from datamodules.files.matlab import read_variable, unusable
@@ -46,6 +46,7 @@ def list_pairs(data_dir: str) -> list[ImagePair]:
     scenes = {folder: match["scene"] for folder in folders if (match := _INSTANCE.fullmatch(folder.name))}
     if others := [folder.name for folder in folders if folder not in scenes]:
         _log.warning("'%s': folders of other names are left out: %s", data, abbreviate(others))
+        remark(f"'{data}': {len(others)} folders of other names: {abbreviate(others)}")
     pairs = [pair for folder, scene in scenes.items() for pair in _pairs_in(folder, scene)]
     _log.info("'%s': %d pairs of %d scenes", data, len(pairs), len(set(scenes.values())))
     return pairs
@@ -128,13 +129,18 @@ def _pairs_in(folder: Path, scene: str) -> list[ImagePair]:
                 raise DataError(f"'{folder}' holds '{twin.name}' and '{name}', which mean the same. Keep one.")
     if others:
         _log.warning("'%s': images of other names are left out: %s", folder, abbreviate(others))
+        remark(f"'{folder}': {len(others)} images of other names: {abbreviate(others)}")
     found = match_pairs(files["NOISY"], files["GT"], folder)
     if not found:
         raise DataError(
             f"'{folder}' holds no pairs NNNN_NOISY_SRGB_010.PNG, NNNN_GT_SRGB_010.PNG. Put the published images there, "
             "or remove the folder."
         )
-    return [_pair(scene, *two) for _, *two in found]
+    pairs = []
+    for _, *two in found:
+        with noted(PAIRS):
+            pairs.append(_pair(scene, *two))
+    return pairs
 
 
 def _pair(scene: str, degraded: Path, clean: Path) -> ImagePair:

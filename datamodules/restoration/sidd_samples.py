@@ -9,7 +9,8 @@ import torch
 from datamodules.batches import DegradedBatch, RestorationBatch
 from datamodules.restoration.image_pairs import ImagePair, MemoryMaps
 from datamodules.restoration.samples import as_tensor
-from datamodules.samples import SampleSet
+from datamodules.samples import SampleSet, StoredSample
+from datamodules.types import AnyDepth
 
 _GRID = (4, 8)  # blocks along the shorter and the longer side: as many as the published blocks of an image
 
@@ -67,8 +68,16 @@ class ValidationBlocks(SampleSet[RestorationBatch]):
 
     def __getitem__(self, index: int) -> RestorationBatch:
         """Return a block, as a batch of one."""
-        image, target = (as_tensor(self._maps(path)[index]) for path in (self._noisy, self._clean))
+        image, target = (as_tensor(pixels) for pixels in self._read(index))
         return RestorationBatch(image, target, [f"{index:04d}"])
+
+    def stored(self, index: int) -> StoredSample:
+        """Return a block as it is stored."""
+        names = f"{self._noisy}[{index}]", f"{self._clean}[{index}]"
+        return StoredSample(names, lambda: self._read(index))
+
+    def _read(self, index: int) -> tuple[AnyDepth, AnyDepth]:
+        return self._maps(self._noisy)[index], self._maps(self._clean)[index]
 
 
 class BenchmarkBlocks(SampleSet[DegradedBatch]):

@@ -65,13 +65,15 @@ class CLI(OpenCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Add ``export`` to Lightning's."""
-        return {**LightningCLI.subcommands(), "export": {"model", "datamodule"}}
+        """Add ``check`` and ``export`` to Lightning's."""
+        return {**LightningCLI.subcommands(), **{name: {"model", "datamodule"} for name in ("check", "export")}}
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Keep the head of the help short."""
-        kwargs.setdefault("usage", "python cli.py {fit,validate,test,predict,export} ...")
-        kwargs.setdefault("description", "Trains networks, evaluates them, applies them, and exports them.")
+        kwargs.setdefault("usage", "python cli.py {check,fit,validate,test,predict,export} ...")
+        kwargs.setdefault(
+            "description", "Checks data, trains networks, evaluates them, applies them, and exports them."
+        )
         return super().init_parser(**kwargs)
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -98,10 +100,12 @@ class CLI(OpenCLI):
         """Make the parser of the subcommand that is asked for, with a short usage and arguments of our own."""
         if self.request.subcommand not in (None, subcommand):
             return self.make_empty_parser(subcommand)  # the arguments of others take as long to add, for nothing
-        needed = "--config FILE" if subcommand == "fit" else "--ckpt_path {best,last,FILE}"
+        needed = "--config FILE" if subcommand in ("check", "fit") else "--ckpt_path {best,last,FILE}"
         kwargs["usage"] = f"python cli.py {subcommand} {needed} [--config FILE ...] [--KEY VALUE ...]"
+        if subcommand == "check":
+            kwargs["optional"] = ("model",)
         parser = super().make_subcommand_parser(trainer_class, subcommand, **kwargs)
-        if subcommand != "fit":
+        if subcommand not in ("check", "fit"):
             parser.add_argument(
                 "--allow_untrained", type=bool, default=False, help="Whether to go on without a checkpoint."
             )
@@ -124,7 +128,11 @@ class CLI(OpenCLI):
         try:
             self.config = parser.parse_args(args, namespace=base)
         except UsageError as error:
-            if subcommand not in (None, "fit") and not request.ckpt_path and "arguments are required" in str(error):
+            if (
+                subcommand not in (None, "check", "fit")
+                and not request.ckpt_path
+                and "arguments are required" in str(error)
+            ):
                 raise UsageError(f"{subcommand} needs a checkpoint; {NAME_ONE}") from error
             raise
 
@@ -138,7 +146,11 @@ class CLI(OpenCLI):
         root, trusted = Path(config.trainer.default_root_dir or ROOT), config.weights_only is False
         if self.start is None and config.ckpt_path is not None:
             self.start = open_checkpoint(str(config.ckpt_path), root, subcommand, trusted)
-        writes = subcommand != "export" and not config.trainer.fast_dev_run and not config.trainer.barebones
+        if subcommand == "check":
+            config.model, config.trainer.callbacks = None, None
+        writes = (
+            subcommand not in ("check", "export") and not config.trainer.fast_dev_run and not config.trainer.barebones
+        )
         self.run = Run(subcommand, root, self.start, writes)
         if self.run.slurm_job is not None:
             text = self.parser_of(subcommand).dump(config, skip_none=False)
@@ -175,6 +187,8 @@ class CLI(OpenCLI):
         """Build the trainer of the run."""
         subcommand, run = self.run.subcommand, self.run
         given, built = self.config[subcommand], self.config_init[subcommand]
+        if subcommand == "check":
+            return run.build_checker()
         run.check_start(self.model, self.config_dump, given.get("allow_untrained", False))
         if subcommand == "export":
             if built.image_size is None:

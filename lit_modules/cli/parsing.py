@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Collection
 from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,12 +30,26 @@ _UNKNOWN = re.compile(
 
 
 class Parser(LightningArgumentParser):
-    """A parser whose errors are a :class:`UsageError` of a line or two instead of fifty lines of usage."""
+    """A parser whose errors are a :class:`UsageError` of a line or two instead of fifty lines of usage.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    Args:
+        args: See :class:`lightning.pytorch.cli.LightningArgumentParser`.
+        optional: Keys of classes that need not be given, of those that otherwise must.
+        kwargs: As ``args``.
+    """
+
+    def __init__(self, *args: Any, optional: Collection[str] = (), **kwargs: Any) -> None:
         kwargs.setdefault("allow_abbrev", False)  # otherwise --trainer.max_epoch silently means max_epochs
         super().__init__(*args, **kwargs)
         self.files: list[tuple[str, Path]] = []  # as given, absolute
+        self._optional = optional
+
+    def add_lightning_class_args(
+        self, lightning_class: Any, nested_key: str, subclass_mode: bool = False, required: bool = True
+    ) -> list[str]:
+        """Add the arguments of a class; it may be left out if it is optional."""
+        required = required and nested_key not in self._optional
+        return super().add_lightning_class_args(lightning_class, nested_key, subclass_mode, required)
 
     def parse_path(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Namespace:
         """Parse a configuration file; an error names the file."""

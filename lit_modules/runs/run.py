@@ -215,10 +215,20 @@ class Run:
     def build_exporter(self) -> RunTrainer:
         """Build a trainer that trains nothing, in the folder for what is exported, made when there is something."""
         run = folders.claim_run(self.root, create=False) if self.folder is None else self.folder
+        return self._build_idle_trainer(folders.claim_results_folder(run, "export", create=False))
+
+    def build_checker(self) -> RunTrainer:
+        """Build a trainer that trains nothing, in the folder of the experiment, or of the run whose data is checked."""
+        if self.start is not None:
+            self.start.close()
+        return self._build_idle_trainer(self.root if self.folder is None else self.folder)
+
+    @staticmethod
+    def _build_idle_trainer(folder: Path) -> RunTrainer:
         return RunTrainer(
             accelerator="cpu",
             devices=1,
-            default_root_dir=folders.claim_results_folder(run, "export", create=False),
+            default_root_dir=folder,
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,

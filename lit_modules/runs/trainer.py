@@ -9,10 +9,12 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from acda.models.contracts import fulfils
 from lit_modules.callbacks.contracts import HasNetwork
+from lit_modules.check import check_data
 from lit_modules.errors import UsageError
 from lit_modules.export import OPSET, SUFFIXES, Format, check_packages, export_network
 from lit_modules.lightning_private import OpenTrainer, begin_next_epoch, is_resumed_between_epochs
 from lit_modules.runs.checkpoints import read_checkpoint
+from lit_modules.runs.folders import get_rank
 
 _SMALLEST = {
     **dict.fromkeys(("accumulate_grad_batches", "check_val_every_n_epoch"), 1),
@@ -54,6 +56,36 @@ class RunTrainer(OpenTrainer):
         """
         if self.training and is_resumed_between_epochs(self):
             begin_next_epoch(self)
+
+    def check(
+        self,
+        model: LightningModule | None = None,
+        datamodule: LightningDataModule | None = None,
+        ckpt_path: str | None = None,
+        weights_only: bool | None = None,
+        *,
+        output: Path | None = None,
+    ) -> None:
+        """Read all data once, say what it is and what is wrong with it, and draw it.
+
+        Nothing is trained. The exit code is 1 where something is wrong.
+
+        Args:
+            model: Not used, and not needed.
+            datamodule: The data.
+            ckpt_path: A run, or a checkpoint, whose data it is: ``best``, ``last``, a file or a run folder. Default:
+                what the configuration says.
+            weights_only: ``false``: the checkpoint may hold pickled objects, which may run code.
+            output: The contact sheet; default ``check/check.png`` in the experiment's folder, or in that of the run. It
+                replaces that of an earlier check.
+
+        Raises:
+            UsageError: If there is no data module, or it cannot be asked, or another file is in the sheet's place.
+            DataError: If data is missing or damaged so that there is nothing to read.
+            CheckError: If something is wrong with the data.
+        """
+        if get_rank() == 0:
+            check_data(datamodule, Path(self.default_root_dir, "check", "check.png") if output is None else output)
 
     def export(
         self,

@@ -22,6 +22,7 @@ SHORT: dict[str, tuple[str, ...]] = {
     "fit": (*ON_CPU, "--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.limit_val_batches=1"),
     "test": (*ON_CPU, "--trainer.limit_test_batches=2"),
     "predict": ON_CPU,
+    "check": (),
     "export": (),
 }
 RESTORATION = {"batch_size": 2, "patch_size": 24, "patches_per_image": 2, "num_workers": 0}

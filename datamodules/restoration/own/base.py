@@ -152,5 +152,9 @@ class OwnImagesDataModule(RestorationDataModule, ABC):
 
     def test_samples(self) -> SampleSet[RestorationBatch]:
         """Return the images of the folder for test, or those held out, whole."""
-        pairs = self._split["test"] if "test" in self._fractions else self.list_part("test")
+        return self.stored_samples("test")
+
+    def stored_samples(self, split: str) -> SampleSet[RestorationBatch]:
+        """Return the images of a split as they lie in their folder, whole."""
+        pairs = self._split[split] if split == "train" or split in self._fractions else self.list_part(split)
         return self.whole_samples(pairs, self.read_pair)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.errors import check_at_least
+from datamodules.batches import RestorationBatch
+from datamodules.errors import IMAGES, check_at_least, noted
 from datamodules.files.channels import SUFFIXES, read_any_header, read_channels
 from datamodules.files.listing import list_images
 from datamodules.restoration.degradations import Chain, Degradation, GaussianNoise, try_degradation
@@ -14,6 +15,7 @@ from datamodules.restoration.image_pairs import ImagePair, OpenPair
 from datamodules.restoration.own.base import OwnImagesDataModule
 from datamodules.restoration.own.degraded_samples import DegradedPatches, DegradedWholes
 from datamodules.restoration.own.names import find_scenes, name_files
+from datamodules.samples import SampleSet
 from datamodules.types import AnyDepth, Map
 
 
@@ -97,6 +99,11 @@ class CleanPhotosDataModule(OwnImagesDataModule):
             try_degradation(self.degradation, self.channels)
         super().setup(stage)
 
+    def stored_samples(self, split: str) -> SampleSet[RestorationBatch]:
+        """Return the images of a split, whole, degraded as in evaluation."""
+        try_degradation(self.degradation, self.channels)
+        return super().stored_samples(split)
+
     def read_pair(self, pair: ImagePair) -> tuple[AnyDepth, AnyDepth]:
         """Decode a clean image with all bits; it stands for both images of a pair."""
         clean = read_channels(pair.clean, self.channels).pixels
@@ -124,7 +131,9 @@ class CleanPhotosDataModule(OwnImagesDataModule):
         files = name_files(list_images(folder, argument, SUFFIXES), "{name}", argument)
         scenes = find_scenes(files, self.scene if part == "train" else None)
         root = Path(folder).expanduser()
-        return [
-            ImagePair(file, scene, root / file, root / file, *read_any_header(root / file).size("shown"))
-            for file, scene in zip(files.values(), scenes, strict=True)
-        ]
+        pairs = []
+        for file, scene in zip(files.values(), scenes, strict=True):
+            path = root / file
+            with noted(IMAGES):
+                pairs.append(ImagePair(file, scene, path, path, *read_any_header(path).size("shown")))
+        return pairs

@@ -13,7 +13,7 @@ from datamodules.batches import RestorationBatch
 from datamodules.restoration.degradations import Degradation
 from datamodules.restoration.image_pairs import ImagePair, OpenPair
 from datamodules.restoration.samples import RandomPatches, as_tensor
-from datamodules.samples import SampleSet
+from datamodules.samples import SampleSet, StoredSample
 from datamodules.types import AnyDepth, Map
 
 # Pixels around a patch that are degraded with it, so that it has no borders of its own: what filters and blocks of
@@ -74,11 +74,18 @@ class DegradedWholes(SampleSet[RestorationBatch]):
 
     def __getitem__(self, index: int) -> RestorationBatch:
         """Return an image, degraded and clean, as a batch of one."""
+        image, target = (as_tensor(pixels) for pixels in self._read(index))
+        return RestorationBatch(image, target, [self._pairs[index].id])
+
+    def stored(self, index: int) -> StoredSample:
+        """Return an image as it is stored, and degraded."""
+        return StoredSample((str(self._pairs[index].clean),), lambda: self._read(index))
+
+    def _read(self, index: int) -> tuple[Map, AnyDepth]:
         pair = self._pairs[index]
         _, clean = self._open(pair)
         number = int.from_bytes(sha256(os.fsencode(pair.id)).digest()[:8], "little")
-        degraded = self._degradation(_as_map(clean), np.random.default_rng((self._seed, number)))
-        return RestorationBatch(as_tensor(degraded), as_tensor(clean), [pair.id])
+        return self._degradation(_as_map(clean), np.random.default_rng((self._seed, number))), clean
 
 
 def _as_map(pixels: AnyDepth) -> Map:

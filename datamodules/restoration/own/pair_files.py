@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from datamodules.errors import DataError, abbreviate
+from datamodules.errors import PAIRS, DataError, abbreviate, noted, remark
 from datamodules.files.channels import SUFFIXES
 from datamodules.files.listing import list_images
 from datamodules.restoration.image_pairs import ImagePair, check_pair
@@ -71,13 +71,16 @@ def list_pairs(degraded: Side, clean: Side, scale: int, scene: str | None, unpai
             "--data.init_args.unpaired=skip."
         )
     if single:
+        remark(f"{place}: {len(single)} images without partner: {abbreviate(single)}")
         _log.warning("%s: %d images without partner are left out: %s", place, len(single), abbreviate(single))
     _log.info("%s: %d pairs", place, len(names))
     scenes = find_scenes(names, scene)
-    return [
-        _make_pair(files[0][name], degraded.root / files[0][name], clean.root / files[1][name], its_scene, scale)
-        for name, its_scene in zip(names, scenes, strict=True)
-    ]
+    pairs = []
+    for name, its_scene in zip(names, scenes, strict=True):
+        one, other = files[0][name], files[1][name]
+        with noted(PAIRS):
+            pairs.append(_make_pair(one, degraded.root / one, clean.root / other, its_scene, scale))
+    return pairs
 
 
 def _list_both(degraded: Side, clean: Side) -> tuple[Mapping[str, str], Mapping[str, str]]:
@@ -109,6 +112,7 @@ def _list_both(degraded: Side, clean: Side) -> tuple[Mapping[str, str], Mapping[
             )
         if others:
             _log.warning("%s='%s': images of other names are left out: %s", *side[:2], abbreviate(others))
+            remark(f"{side.argument}='{side.folder}': {len(others)} images of other names: {abbreviate(others)}")
     return named[degraded], named[clean]
 
 

@@ -52,6 +52,9 @@ class Images(InputFiles[Any]):
                 "original_size": torch.tensor([[8, 8]]),
                 "orientation": torch.tensor([1]),
                 "exif": ["stored"],
+                "mean": torch.zeros(1, 3),
+                "std": torch.ones(1, 3),
+                "category": ["heads"],
             },
             DegradedBatch: {"bits": torch.tensor([8]), "grey": torch.tensor([False])},
         }[self.kind]
