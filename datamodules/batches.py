@@ -1,6 +1,7 @@
 """What data modules hand to tasks: the one place where the two sides meet."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -117,15 +118,28 @@ class DegradedBatch(NamedTuple):
             but for one's own images of other channels.
         bits: Bits of each channel in the file, 8 or 16, int64 ``[N]``.
         grey: Whether the file's image is grey, bool ``[N]``.
-        profile: ICC profile of each image's pixels, empty where the file has none.
         id: One name for each image, unique within the data set (a path relative to its folder).
+        profile: ICC profile of each image's pixels, empty bytes where the file has none. Default: none at all.
     """
 
     image: Tensor
     bits: Tensor
     grey: Tensor
-    profile: list[bytes]
     id: list[str]
+    profile: Sequence[bytes] = ()
+
+    def to(self, *args: Any, **kwargs: Any) -> "DegradedBatch":
+        """Move to a device; Lightning calls this, which would else look for tensors in each byte of a profile.
+
+        Args:
+            *args: Those of :meth:`torch.Tensor.to`.
+            **kwargs: As well.
+
+        Returns:
+            A batch whose tensors are there.
+        """
+        image, bits, grey = (tensor.to(*args, **kwargs) for tensor in self[:3])
+        return self._replace(image=image, bits=bits, grey=grey)
 
 
 class PatternBatch(NamedTuple):

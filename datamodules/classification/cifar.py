@@ -1,6 +1,7 @@
 """CIFAR-10 and CIFAR-100: small photographs of 10 or 100 classes."""
 
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torchvision.datasets.utils import download_and_extract_archive  # type: ign
 from datamodules.base import ImageDataModule
 from datamodules.classification.cifar_files import read_images, read_names
 from datamodules.errors import DataError, check_at_least, check_fractions
+from datamodules.files.published import find_published
 from datamodules.samples import ImageFolder, LabelledArrays
 from datamodules.splits import split_indices
 from datamodules.transforms.augmentation import pad_crop_flip
@@ -24,7 +26,8 @@ class CIFAR10DataModule(ImageDataModule):
     """CIFAR-10: 60,000 photographs of 32 × 32 pixels in 10 classes.
 
     On disk, as published for Python: ``<data_dir>/cifar-10-batches-py/`` with ``data_batch_1`` to ``data_batch_5``,
-    ``test_batch`` and ``batches.meta``. The files are checked by their structure, not by checksums.
+    ``test_batch`` and ``batches.meta``; ``data_dir`` may be that folder, too. The files are checked by their structure,
+    not by checksums.
 
     Splits: of the 50,000 published training images ``val_fraction`` of each class is held out for validation, at
     random; the rest is trained on. The 10,000 published test images are for test alone. Batches are ``LabelledBatch``
@@ -98,7 +101,7 @@ class CIFAR10DataModule(ImageDataModule):
         """
         if not (self.download and self._missing):
             return
-        source, root = self._source, Path(self.data_dir).expanduser()
+        source, root = self._source, self._folder.parent
         try:
             # Not by making a torchvision data set: that would overlook a missing file of class names.
             download_and_extract_archive(source.url, root, filename=source.filename, md5=source.tgz_md5)
@@ -156,12 +159,27 @@ class CIFAR10DataModule(ImageDataModule):
 
     @property
     def _missing(self) -> list[str]:
+        folder = self._folder
+        return [name for name in self._file_names if not (folder / name).is_file()]
+
+    @property
+    def _file_names(self) -> list[str]:
         names = [name for name, _ in self._source.train_list + self._source.test_list]
-        return [name for name in [*names, self._source.meta["filename"]] if not (self._folder / name).is_file()]
+        return [*names, self._source.meta["filename"]]
 
     @property
     def _folder(self) -> Path:
-        return Path(self.data_dir).expanduser() / str(self._source.base_folder)
+        """The published folder, which has all files, or some; or where it is to be."""
+        usual, remedy = str(self._source.base_folder), "Name one of them: --data.init_args.data_dir=FOLDER."
+        for enough in (all, any):
+            found = find_published(self.data_dir, partial(_holds, self._file_names, enough), (usual,), remedy)
+            if found is not None and (enough is all or found.name == usual):
+                return found
+        return Path(self.data_dir).expanduser() / usual
+
+
+def _holds(names: Sequence[str], enough: Callable[[Iterable[bool]], bool], folder: Path) -> bool:
+    return enough((folder / name).is_file() for name in names)
 
 
 class CIFAR100DataModule(CIFAR10DataModule):

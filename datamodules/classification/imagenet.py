@@ -9,10 +9,19 @@ import numpy as np
 
 from datamodules.classification.class_folders import ClassFiles, list_class_folders, list_classes, no_class_folders
 from datamodules.classification.imagenet_batches import ImageNetBatches
-from datamodules.classification.imagenet_files import Devkit, find_numbered, list_numbered_files, no_devkit, read_devkit
+from datamodules.classification.imagenet_files import (
+    PLACES,
+    Devkit,
+    find_numbered,
+    is_imagenet,
+    list_numbered_files,
+    no_devkit,
+    read_devkit,
+)
 from datamodules.classification.labelled_files import LabelledFiles
 from datamodules.errors import check_at_least, check_fractions
 from datamodules.files.listing import require_folder
+from datamodules.files.published import find_published
 from datamodules.splits import split_indices
 from datamodules.types import Indices
 
@@ -26,13 +35,15 @@ class ImageNetDataModule(ImageNetBatches):
     - ``<data_dir>/val/<class>/<image>``, or as published ``<data_dir>/val/ILSVRC2012_val_00000001.JPEG`` and so on;
       then ``<data_dir>`` also holds the development kit, ``ILSVRC2012_devkit_t12.tar.gz`` or extracted.
 
+    ImageNet itself may also lie in a folder there, such as ``ILSVRC/Data/CLS-LOC``.
+
     Classes are the folders of ``train``, sorted by name; without ``train``, which only training needs, those of
     ``val``. Folders may have any name, and ``val`` may lack some of them.
 
     Splits: no labels of ImageNet's test images are public, so errors are reported on the validation images, as is
     usual: they serve as validation *and* as test. Choosing a checkpoint by them then makes the test a little
     optimistic. With ``val_fraction`` that share of each class of ``train`` is held out for validation instead, at
-    random, and the published validation images are for test alone. Ids are paths relative to ``data_dir``. Tasks get
+    random, and the published validation images are for test alone. Ids are paths relative to that folder. Tasks get
     ``LabelledBatch`` with images ``[N, 3, crop_size, crop_size]``; loaders themselves hand out 8-bit pixels, which are
     normalised on the device.
 
@@ -101,18 +112,18 @@ class ImageNetDataModule(ImageNetBatches):
     def train_samples(self) -> LabelledFiles:
         """Return training images but for those held out, augmented."""
         files, indices = self.train_files, self._split["train"]
-        return LabelledFiles(self._root, *files, indices, self.trained, self.max_corrupt)
+        return LabelledFiles(self.root, *files, indices, self.trained, self.max_corrupt)
 
     def val_samples(self) -> LabelledFiles:
         """Return training images that are held out for validation, or else the published validation images."""
         if not self._fractions:
             return self.test_samples()
-        return LabelledFiles(self._root, *self.train_files, self._split["val"], self.evaluated)
+        return LabelledFiles(self.root, *self.train_files, self._split["val"], self.evaluated)
 
     def test_samples(self) -> LabelledFiles:
         """Return the published validation images."""
         files = self.val_files
-        return LabelledFiles(self._root, *files, np.arange(len(files.labels)), self.evaluated)
+        return LabelledFiles(self.root, *files, np.arange(len(files.labels)), self.evaluated)
 
     @cached_property
     def train_files(self) -> ClassFiles:
@@ -121,7 +132,7 @@ class ImageNetDataModule(ImageNetBatches):
         Raises:
             DataError: If folders are missing or empty.
         """
-        return list_classes(self._root, "train", self._classes)
+        return list_classes(self.root, "train", self._classes)
 
     @cached_property
     def val_files(self) -> ClassFiles:
@@ -131,10 +142,10 @@ class ImageNetDataModule(ImageNetBatches):
             DataError: If folders are missing, empty or do not fit to those of ``train``, or the development kit is
                 missing or damaged.
         """
-        folder = self._root / "val"
+        folder = self.root / "val"
         if list_class_folders(folder) or not folder.is_dir():
-            return list_classes(self._root, "val", self._classes)
-        return list_numbered_files(self._root, self._classes, self._devkit)
+            return list_classes(self.root, "val", self._classes)
+        return list_numbered_files(self.root, self._classes, self._devkit)
 
     @cached_property
     def _split(self) -> dict[str, Indices]:
@@ -146,22 +157,32 @@ class ImageNetDataModule(ImageNetBatches):
     @cached_property
     def _classes(self) -> list[str]:
         """Folder names of the classes by index."""
-        train, val = self._root / "train", self._root / "val"
+        train, val = self.root / "train", self.root / "val"
         if train.is_dir():
             names = list_class_folders(train)
         else:
             names = list_class_folders(val) or sorted(self._devkit.words if self._devkit is not None else [])
             if not names and find_numbered(val):
-                raise no_devkit(self._root)
+                raise no_devkit(self.root)
         if not names:
-            raise no_class_folders(self._root, "train")
+            raise no_class_folders(self.root, "train")
         return names
 
     @cached_property
     def _devkit(self) -> Devkit | None:
-        return read_devkit(self._root)
+        top = Path(self.data_dir).expanduser()
+        places = [self.root, *(place for place in self.root.parents if top == place or top in place.parents)]
+        return next((devkit for place in places if (devkit := read_devkit(place)) is not None), None)
 
-    @property
-    def _root(self) -> Path:
+    @cached_property
+    def root(self) -> Path:
+        """Folder that holds ``train`` and ``val``: ``data_dir`` or one in it.
+
+        Raises:
+            DataError: If ``data_dir`` is missing or a file, or holds several such folders.
+        """
         remedy = "Name the folder that holds train/ and val/: --data.init_args.data_dir=FOLDER."
-        return require_folder(self.data_dir, "data_dir", remedy)
+        root = require_folder(self.data_dir, "data_dir", remedy)
+        if any((root / split).is_dir() for split in ("train", "val")):
+            return root
+        return find_published(self.data_dir, is_imagenet, PLACES, remedy) or root

@@ -41,7 +41,7 @@ def convert(data_dir: str, output_dir: str, *, num_workers: int = 1, chunk_bytes
     """
     check_at_least(1, num_workers=num_workers)
     litdata = import_package("litdata", "Streaming")
-    root, output = Path(data_dir).expanduser(), Path(output_dir).expanduser()
+    output = Path(output_dir).expanduser()
     if output.exists():
         raise DataError(f"output_dir='{output_dir}' exists. Name a new folder, or remove it.")
     data = ImageNetDataModule(data_dir)
@@ -51,7 +51,7 @@ def convert(data_dir: str, output_dir: str, *, num_workers: int = 1, chunk_bytes
     with _own_caches(output.parent):
         for split, (paths, labels) in parts.items():
             inputs = list(zip(paths, labels.tolist(), strict=True))
-            write = partial(_read_stored, str(root))
+            write = partial(_read_stored, str(data.root))
             litdata.optimize(write, inputs, str(output / split), num_workers=num_workers, **options)
         litdata.optimize(_keep, [data.class_names], str(output / "classes"), num_workers=1, **options)
 

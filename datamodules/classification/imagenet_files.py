@@ -17,7 +17,11 @@ from datamodules.errors import DataError, abbreviate
 from datamodules.files.listing import list_image_names
 
 DEVKIT = "ILSVRC2012_devkit_t12"
+PLACES = ("ILSVRC*/Data/CLS-LOC", "Data/CLS-LOC", "CLS-LOC")
+"""Where ``train`` and ``val`` are in the folders of some archives."""
+
 _META, _TRUTH = "data/meta.mat", "data/ILSVRC2012_validation_ground_truth.txt"
+_WNID = re.compile(r"n\d{8}")
 _NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})\.jpe?g", re.IGNORECASE)
 
 
@@ -35,6 +39,13 @@ class Devkit(NamedTuple):
     words: dict[str, str]
     truth: list[str]
     source: str
+
+
+def is_imagenet(folder: Path) -> bool:
+    """Tell whether a folder holds ``train`` or ``val`` with what is published of ImageNet."""
+    parts = [folder / split for split in ("train", "val") if (folder / split).is_dir()]
+    names = (path.name for part in parts for path in part.iterdir())
+    return any(_WNID.fullmatch(name) or _NUMBER.fullmatch(name) for name in names)
 
 
 def read_devkit(root: Path) -> Devkit | None:

@@ -7,7 +7,7 @@ from datamodules.crowd.annotations import pair_files, read_image_info
 from datamodules.crowd.base import CrowdDataModule, Split
 from datamodules.crowd.samples import CrowdFiles, read_crowd
 from datamodules.errors import DataError, check_one_of
-from datamodules.files.listing import require_folder
+from datamodules.files.published import require_published
 
 Part = Literal["A", "B"]
 
@@ -23,9 +23,9 @@ class ShanghaiTechDataModule(CrowdDataModule):
       ``<data_dir>/part_A/train_data/ground-truth/GT_IMG_1.mat``,
     - the same in ``test_data``.
 
-    The folders may also be called ``part_A_final`` and ``ground_truth``, and lie in a folder ``ShanghaiTech``;
-    ``data_dir`` may be that of the part. What images there are is found by their names, not assumed. Images may be
-    grey; they are converted to RGB.
+    The folders may also be called ``part_A_final`` and ``ground_truth``, and lie in one of any name, such as
+    ``ShanghaiTech``; ``data_dir`` may be that of the part. What images there are is found by their names, not assumed.
+    Images may be grey; they are converted to RGB.
 
     Positions are MATLAB's, whose first pixel is 1. Published code takes them as if it were 0, and so does this with
     ``coord_offset`` 0; positions outside their image, which occur, are moved to its border, and their number is logged.
@@ -77,13 +77,9 @@ class ShanghaiTechDataModule(CrowdDataModule):
     def _part_folder(self) -> Path:
         names = f"part_{self.part}", f"part_{self.part}_final"
         remedy = f"Name the folder that holds {names[0]}/ or {names[1]}/: --data.init_args.data_dir=FOLDER."
-        root = require_folder(self.data_dir, "data_dir", remedy)
-        if root.resolve().name in names:
-            return root
-        for folder in (above / name for above in (root, root / "ShanghaiTech") for name in names):
-            if folder.is_dir():
-                return folder
-        raise DataError(f"data_dir='{self.data_dir}' has no folder '{names[0]}' or '{names[1]}'. {remedy}")
+        return require_published(
+            self.data_dir, lambda folder: folder.resolve().name in names, names, f"'{names[0]}' or '{names[1]}'", remedy
+        )
 
 
 def _find_annotations(folder: Path) -> Path:

@@ -8,6 +8,7 @@ from datamodules.crowd.base import CrowdDataModule, Split
 from datamodules.crowd.resizing import ResizeRule, compute_resized_size, resize_files
 from datamodules.crowd.samples import CrowdFiles, read_crowd
 from datamodules.files.listing import require_folder
+from datamodules.files.published import require_published
 from datamodules.transforms.crops import resize_bilinear
 from datamodules.types import Photograph
 
@@ -18,7 +19,8 @@ class UCFQNRFDataModule(CrowdDataModule):
     """UCF-QNRF: 1,535 photographs of dense crowds, of up to 6700 × 10000 pixels and 12,865 heads.
 
     On disk, as published: ``<data_dir>/Train/img_0001.jpg`` and so on, each with its heads' positions in
-    ``img_0001_ann.mat`` beside it, and the same in ``<data_dir>/Test``; both may lie in a folder ``UCF-QNRF_ECCV18``.
+    ``img_0001_ann.mat`` beside it, and the same in ``<data_dir>/Test``; both may lie in a folder such as
+    ``UCF-QNRF_ECCV18``.
 
     Images are resized, their aspect kept, by the rule ``resize``; the field has several:
 
@@ -110,5 +112,11 @@ class UCFQNRFDataModule(CrowdDataModule):
     def _published_folder(self) -> Path:
         remedy = "Name the folder that holds Train/ and Test/: --data.init_args.data_dir=FOLDER."
         root = require_folder(self.data_dir, "data_dir", remedy)
-        nested = root / "UCF-QNRF_ECCV18"
-        return nested if nested.is_dir() else root
+        if any((root / name).is_dir() for name in _FOLDERS.values()):
+            return root
+        wanted = "Train/img_0001_ann.mat and so on"
+        return require_published(self.data_dir, _is_published, ("UCF-QNRF*",), wanted, remedy)
+
+
+def _is_published(folder: Path) -> bool:
+    return any(any((folder / name).glob("*_ann.mat")) for name in _FOLDERS.values())

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +17,7 @@ from datamodules.errors import DataError
 from datamodules.files.progress import show_progress
 
 _RECORD = "conversion.jsonl"
+_ENDS = 2**14  # bytes at each end of a source that are looked at: notes of cameras are there
 _log = logging.getLogger(__name__)
 
 
@@ -37,10 +40,11 @@ def convert(
     """Make the files of all steps but for those that an earlier call has finished.
 
     Files are written under other names first. A step is finished when its files have their names and a record of them
-    is in ``conversion.jsonl`` beside them: with the sources' sizes and times of change, so that a step whose sources
-    have changed is repeated, and with the sizes of the files. What was interrupted is therefore never taken for whole,
-    and the next call goes on where it stopped. Of several processes one converts and the others wait for it. Where all
-    is finished, nothing is written. Shows progress.
+    is in ``conversion.jsonl`` beside them: with the sources' sizes, times of change and a sum of both their ends, so
+    that a step whose sources have changed is repeated, also where a copy or a program that turns photographs kept the
+    time; and with the sizes of the files. What was interrupted is therefore never taken for whole, and the next call
+    goes on where it stopped. Of several processes one converts and the others wait for it. Where all is finished,
+    nothing is written. Shows progress.
 
     Args:
         steps: What is to be made.
@@ -131,12 +135,22 @@ def _size(path: Path) -> int | None:
 
 
 def _stamps(step: Conversion) -> list[list[int]]:
-    """Look up size and time of change of each source.
+    """Look up size, time of change and a sum of the ends of each source.
 
     Raises:
-        DataError: If one is not there any more.
+        DataError: If one is not there any more, or cannot be read.
     """
     try:
-        return [[status.st_size, status.st_mtime_ns] for status in map(Path.stat, step.sources)]
+        return [_stamp(source) for source in step.sources]
     except FileNotFoundError as error:
         raise DataError(f"'{error.filename}' was there and is missing now. Put it back, or start again.") from error
+    except OSError as error:
+        raise DataError(f"'{error.filename}' cannot be read: {error.strerror}.") from error
+
+
+def _stamp(source: Path) -> list[int]:
+    with source.open("rb") as file:
+        status = os.fstat(file.fileno())
+        begin = file.read(_ENDS)
+        file.seek(max(len(begin), status.st_size - _ENDS))
+        return [status.st_size, status.st_mtime_ns, zlib.crc32(file.read(_ENDS), zlib.crc32(begin))]

@@ -14,6 +14,9 @@ from datamodules.errors import DataError
 MAX_PIXELS = 2**30
 """Pixels of the largest image that is read unless :func:`set_max_pixels` says otherwise; RGB takes 3 GiB then."""
 
+OPENCV_MAX_PIXELS = 2**30
+"""Pixels of the largest image that OpenCV reads, unless its environment variable says otherwise."""
+
 _VARIABLE = "ACDA_MAX_PIXELS"  # of the environment, which processes that read images inherit
 _opening = RLock()
 

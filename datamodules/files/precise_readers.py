@@ -2,30 +2,30 @@
 
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
-from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
 from datamodules.files.limits import open_image
 from datamodules.files.readers import (
     BAD_IMAGE,
     PNG,
     decode_image,
-    find_orientation,
+    find_header,
     read_content,
     read_deep_values,
     turn,
     unreadable,
 )
-from datamodules.types import AnyDepth, DeepPixels
+from datamodules.files.tiff_pages import read_only_page
+from datamodules.files.tiff_pixels import decode_visible, lay_on_white
+from datamodules.types import AnyDepth
 
 _PNG_DEPTH, _PNG_COLOUR = 24, 25  # where a PNG file says how many bits a channel has, and which channels there are
 _PNG_GREY = (0, 4)  # without and with transparency
 _ICC_SPACE = slice(16, 20)  # where a profile says of which colours it is
-_WHITE = np.uint32(65535)
 
 
 class PreciseImage(NamedTuple):
@@ -58,25 +58,29 @@ def read_precise(path: str | Path) -> PreciseImage:
         The image.
 
     Raises:
-        DataError: If the file is missing, damaged, of an unknown kind or too large, or holds floating point or 32-bit
-            numbers, whose range is not known; names the file.
+        DataError: If the file is missing, damaged, of an unknown kind or too large, is a TIFF of several pages of one
+            size, or holds floating point or 32-bit numbers, whose range is not known; names the file.
     """
     content = read_content(path)
     try:
+        page = read_only_page(BytesIO(content), path)
+        if page is not None and page.known:
+            pixels = turn(decode_visible(content, page, path), page.orientation)
+            return PreciseImage(_as_rgb(pixels), page.grey, _choose_profile(page.profile, page.grey))
         with open_image(BytesIO(content), path) as file:
+            file.seek(page.position if page is not None else 0)
             grey = _is_grey(file, content)
-            profile = _find_profile(file, grey)
+            converted = file.mode in ("CMYK", "LAB")
+            profile = b"" if converted else _choose_profile(file.info.get("icc_profile"), grey)
             if file.mode.startswith("I"):
                 values = read_deep_values(ImageOps.exif_transpose(file))
-                return PreciseImage(np.stack([values] * 3, -1), grey, profile)
-            deep = _is_deep(file, content)
-            # OpenCV applies what a TIFF notes itself; Pillow would decode a PNG to look for it.
-            orientation = find_orientation(file) if deep and file.format == "PNG" else 1
+                return PreciseImage(_as_rgb(values[..., None]), grey, profile)
+        if not (content.startswith(PNG) and content[_PNG_DEPTH] == 16):
+            return PreciseImage(decode_image(content, path), grey, profile)
+        orientation = find_header(BytesIO(content), path).orientation
+        return PreciseImage(turn(_decode_deep(content, path), orientation), grey, profile)
     except BAD_IMAGE as error:
         raise unreadable(path, error, empty=not content) from error
-    if not deep:
-        return PreciseImage(decode_image(content, path), grey, profile)
-    return PreciseImage(turn(_decode_deep(content, path), orientation), grey, profile)
 
 
 def _is_grey(file: Image.Image, content: bytes) -> bool:
@@ -85,26 +89,18 @@ def _is_grey(file: Image.Image, content: bytes) -> bool:
     return file.mode in ("1", "L", "LA") or file.mode.startswith("I")
 
 
-def _find_profile(file: Image.Image, grey: bool) -> bytes:
-    """Find the ICC profile that is of the pixels as they are read."""
-    profile = file.info.get("icc_profile") or b""
-    fits = profile[_ICC_SPACE] == (b"GRAY" if grey else b"RGB ") and file.mode not in ("CMYK", "LAB")
-    return profile if fits else b""
+def _choose_profile(profile: bytes | None, grey: bool) -> bytes:
+    """Return a file's ICC profile if it is of the pixels as they are read."""
+    return profile if profile and profile[_ICC_SPACE] == (b"GRAY" if grey else b"RGB ") else b""
 
 
-def _is_deep(file: Image.Image, content: bytes) -> bool:
-    """Tell whether an image of several channels has 16 bits in each, of which Pillow would drop 8."""
-    if isinstance(file, TiffImageFile):
-        return file.mode != "CMYK" and file.tag_v2.get(BITSPERSAMPLE, (1,))[0] == 16
-    return content.startswith(PNG) and content[_PNG_DEPTH] == 16
+def _as_rgb(pixels: AnyDepth) -> AnyDepth:
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
-def _decode_deep(content: bytes, path: str | Path) -> DeepPixels:
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+def _decode_deep(content: bytes, path: str | Path) -> AnyDepth:
+    pixels: Any = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
         raise unreadable(path, ValueError("it is damaged, or of a kind that is not known"))
-    rgb: DeepPixels = pixels[..., 2::-1].astype(np.uint16)
-    if pixels.shape[2] == 4:
-        alpha = pixels[..., 3:].astype(np.uint32)
-        rgb = ((rgb * alpha + _WHITE * (_WHITE - alpha) + _WHITE // 2) // _WHITE).astype(np.uint16)
-    return rgb
+    rgb: AnyDepth = pixels[..., 2::-1].astype(np.uint16)
+    return lay_on_white(rgb, pixels[..., 3:]) if pixels.shape[2] == 4 else rgb

@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
-from PIL.TiffImagePlugin import TiffImageFile
 
 from datamodules.errors import DataError
-from datamodules.files.limits import check_pixels, open_image
+from datamodules.files.limits import OPENCV_MAX_PIXELS, check_pixels, open_image
+from datamodules.files.tiff_pages import TiffPage, read_only_page, read_pages
+from datamodules.files.tiff_pixels import decode_visible
 from datamodules.types import Pixels
 
 Exif = Literal["stored", "shown"]
@@ -24,9 +25,6 @@ AnyValue = TypeVar("AnyValue", bound=np.generic)
 
 PNG = b"\x89PNG\r\n\x1a\n"
 """What a PNG file begins with."""
-
-OPENCV_MAX_PIXELS = 2**30
-"""Pixels of the largest image that OpenCV reads, unless its environment variable says otherwise."""
 
 _JPEG = b"\xff\xd8\xff"
 _PNG_PIXELS = b"\0\0\0\0IDAT5\xaf\x06\x1e"  # none
@@ -61,7 +59,7 @@ def read_image(path: str | Path, grey: bool = False, exif: Exif = "shown") -> Pi
 
     The orientation a camera noted (EXIF) is applied, unless ``exif`` says otherwise. Of 16-bit channels the high byte
     is kept, so 65535 becomes 255. Transparent images are laid onto white, palettes are resolved, CMYK is converted
-    without a colour profile, L*a*b* to sRGB. Of an animation, or several pages, the first is read.
+    without a colour profile, L*a*b* to sRGB. Of an animation, or of pages of different sizes, the first is read.
 
     Args:
         path: The file.
@@ -72,8 +70,8 @@ def read_image(path: str | Path, grey: bool = False, exif: Exif = "shown") -> Pi
         The image, uint8 ``[H, W, 3]``, or ``[H, W, 1]`` with ``grey``.
 
     Raises:
-        DataError: If the file is missing, damaged, of an unknown kind or too large, or holds floating point or 32-bit
-            numbers, whose range is not known; names the file.
+        DataError: If the file is missing, damaged, of an unknown kind or too large, is a TIFF of several pages of one
+            size, or holds floating point or 32-bit numbers, whose range is not known; names the file.
     """
     return decode_image(read_content(path), path, grey, exif)
 
@@ -109,19 +107,19 @@ def decode_image(content: bytes, name: str | Path, grey: bool = False, exif: Exi
         pixels = _decode_jpeg(content, name, exif)
         if pixels is not None:
             return pixels
+    mode = "L" if grey else "RGB"
     try:
-        with open_image(BytesIO(content), name) as file:
-            turned_back = find_orientation(file) if exif == "stored" and isinstance(file, TiffImageFile) else 1
-            image = _eight_bit(ImageOps.exif_transpose(file) if exif == "shown" else file)
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            if image.mode == "LAB":
-                image = image.convert("RGB")  # from which alone Pillow makes grey
-            pixels = np.array(image.convert("L" if grey else "RGB"))
+        page = read_only_page(BytesIO(content), name)
+        if page is not None and page.known:
+            visible = decode_visible(content, page, name)
+            eight_bit = (visible >> 8 * (visible.itemsize - 1)).astype(np.uint8)
+            image = Image.fromarray(eight_bit[..., 0] if page.grey else eight_bit)
+            pixels = turn(np.array(image.convert(mode)), page.orientation if exif == "shown" else 1)
+        else:
+            image, turned = _decode_with_pillow(content, name, page, exif)
+            pixels = turn_back(np.array(image.convert(mode)), turned)
     except BAD_IMAGE as error:
         raise unreadable(name, error, empty=not content) from error
-    pixels = turn_back(pixels, turned_back)  # Pillow always turns a TIFF
     return pixels[..., None] if grey else pixels
 
 
@@ -130,28 +128,53 @@ def read_stored_size(path: str | Path) -> tuple[int, int]:
     return read_header(path).size("stored")
 
 
-def read_header(path: str | Path) -> ImageHeader:
+def read_header(path: str | Path, several_pages: bool = False) -> ImageHeader:
     """Read the size of an image as it is stored, and how it is to be turned, without its pixels.
 
     Args:
         path: The file.
+        several_pages: Let a TIFF have several pages of one size. Default: false.
 
     Returns:
         Size and orientation.
 
     Raises:
-        DataError: If the file is missing or too large, or its beginning is damaged or of an unknown kind; names the
-            file.
+        DataError: If the file is missing or too large, its beginning is damaged or of an unknown kind, or it is a TIFF
+            of several pages of one size; names the file.
     """
     try:
-        with Path(path).open("rb") as stream, open_image(_leave_out_pixels(stream), path) as file:
-            shown = file.height, file.width
-            orientation = find_orientation(file)
-            # Pillow gives the size of a TIFF as shown, of all else as stored.
-            sideways = isinstance(file, TiffImageFile) and orientation >= 5
-            return ImageHeader(*(shown[::-1] if sideways else shown), orientation)
+        with Path(path).open("rb") as stream:
+            return find_header(stream, path, several_pages)
     except BAD_IMAGE as error:
         raise unreadable(path, error) from error
+
+
+def find_header(stream: BinaryIO, name: str | Path, several_pages: bool = False) -> ImageHeader:
+    """Find the size of an image as it is stored, and how it is to be turned, see :func:`read_header`.
+
+    Args:
+        stream: The file.
+        name: What to call it in messages.
+        several_pages: As there.
+
+    Returns:
+        As there.
+
+    Raises:
+        DataError: As there, unless it is damaged or of an unknown kind.
+        Exception: Then, one of ``BAD_IMAGE``.
+    """
+    page = next(iter(read_pages(stream, name)), None) if several_pages else read_only_page(stream, name)
+    if page is not None and page.known:
+        check_pixels(name, page.height, page.width)
+        return ImageHeader(*page[:3])
+    with open_image(_leave_out_pixels(stream), name) as file:
+        file.seek(page.position if page is not None else 0)
+        shown = file.height, file.width
+        orientation = find_orientation(file)
+        # Pillow gives the size of a TIFF as shown, of all else as stored.
+        sideways = page is not None and orientation >= 5
+        return ImageHeader(*(shown[::-1] if sideways else shown), orientation)
 
 
 def find_orientation(file: Image.Image) -> int:
@@ -208,6 +231,21 @@ def _leave_out_pixels(stream: BinaryIO) -> BinaryIO:
         else:
             stream.seek(length + 4, os.SEEK_CUR)
     return BytesIO(content + _PNG_PIXELS)
+
+
+def _decode_with_pillow(content: bytes, name: str | Path, page: TiffPage | None, exif: Exif) -> tuple[Image.Image, int]:
+    """Decode an image of any kind to 8 bits without transparency; the second is how it is to be turned back."""
+    with open_image(BytesIO(content), name) as file:
+        file.seek(page.position if page is not None else 0)
+        turned = find_orientation(file) if exif == "stored" and page is not None else 1  # Pillow always turns a TIFF
+        image = _eight_bit(ImageOps.exif_transpose(file) if exif == "shown" else file)
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        if image.mode == "LAB":
+            image = image.convert("RGB")  # from which alone Pillow makes grey
+        image.load()
+    return image, turned
 
 
 def _decode_jpeg(content: bytes, name: str | Path, exif: Exif) -> Pixels | None:

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from datamodules.errors import DataError, abbreviate
+from datamodules.files.channels import read_any_header
 from datamodules.files.conversion import Conversion, convert, save_array
-from datamodules.files.readers import ImageHeader, read_header, read_image
+from datamodules.files.readers import ImageHeader, read_image
 from datamodules.types import AnyDepth, Pixels
 
 _CHANNELS = 3
@@ -91,24 +92,25 @@ def check_sizes(pairs: Sequence[ImagePair], argument: str, side: int) -> None:
 
 
 def read_pair(pair: ImagePair) -> tuple[Pixels, Pixels]:
-    """Decode both images of a pair.
+    """Decode both images of a pair, which have one size.
 
     Raises:
-        DataError: If one is damaged, or their sizes differ; names it.
+        DataError: If one is damaged, or they do not fit together, see :func:`check_pair`.
     """
-    degraded, clean = read_image(pair.degraded), read_image(pair.clean)
-    if degraded.shape != clean.shape:
-        raise sizes_differ(pair.degraded, degraded.shape[:2], pair.clean, clean.shape[:2])
-    return degraded, clean
+    check_pair(pair.degraded, pair.clean)
+    return read_image(pair.degraded), read_image(pair.clean)
 
 
-def check_pair(degraded: Path, clean: Path, scales: Sequence[int] = (1,)) -> tuple[int, int]:
-    """Make sure by their headers that two images fit together.
+def check_pair(
+    degraded: Path, clean: Path, scales: Sequence[int] = (1,), argument: str | None = None
+) -> tuple[int, int]:
+    """Make sure by their headers that two images fit together, when they are found and again when they are read.
 
     Args:
         degraded: File of the degraded image.
         clean: File of the clean image.
         scales: How many times larger this may be. Default: as large.
+        argument: Name of the data module's argument by which the user chooses the scale. Default: none.
 
     Returns:
         Height and width in pixels of the clean image as shown.
@@ -116,35 +118,52 @@ def check_pair(degraded: Path, clean: Path, scales: Sequence[int] = (1,)) -> tup
     Raises:
         DataError: If one is damaged, they are turned differently, or their sizes do not fit; names both.
     """
-    small, large = read_header(degraded), read_header(clean)
-    check_turned_alike(degraded, small, clean, large)
-    its_size, size = small.size("shown"), large.size("shown")
-    if size not in [(scale * its_size[0], scale * its_size[1]) for scale in scales]:
-        raise sizes_differ(degraded, its_size, clean, size)
-    return size
+    return check_fit(degraded, read_any_header(degraded), clean, read_any_header(clean), scales, argument)
 
 
-def check_turned_alike(degraded: Path, small: ImageHeader, clean: Path, large: ImageHeader) -> None:
-    """Refuse a pair of which cameras or programs noted (EXIF) that they are to be turned differently.
+def check_fit(
+    degraded: Path,
+    small: ImageHeader,
+    clean: Path,
+    large: ImageHeader,
+    scales: Sequence[int] = (1,),
+    argument: str | None = None,
+) -> tuple[int, int]:
+    """Make sure that two images fit together by what is known of them.
 
-    Their sizes may fit nevertheless, and then they would be trained on where they do not show the same.
+    If cameras or programs noted (EXIF) that they are to be turned differently, their sizes may fit nevertheless, and
+    then they would be trained on where they do not show the same.
+
+    Args:
+        degraded: As of :func:`check_pair`.
+        small: Size and orientation of the degraded image.
+        clean: As there.
+        large: Size and orientation of the clean image.
+        scales: As there.
+        argument: As there.
+
+    Returns:
+        As there.
 
     Raises:
-        DataError: If so; names both files.
+        DataError: As there, unless one is damaged.
     """
     if small.orientation != large.orientation:
         raise DataError(
             f"'{degraded}' has the EXIF orientation {small.orientation}, but '{clean}' {large.orientation}: turned so, "
             "they do not lie over each other. Give both the same, or remove the two files."
         )
-
-
-def sizes_differ(degraded: Path, its_size: Sequence[int], clean: Path, other_size: Sequence[int]) -> DataError:
-    """Make the error for a pair that does not fit together."""
-    return DataError(
-        f"'{degraded}' has {its_size[0]} × {its_size[1]} pixels, but '{clean}' {other_size[0]} × {other_size[1]}. "
-        "Replace or remove the two files."
-    )
+    (height, width), size = small.size("shown"), large.size("shown")
+    if size in [(scale * height, scale * width) for scale in scales]:
+        return size
+    told = f"'{degraded}' has {height} × {width} pixels, but '{clean}' {size[0]} × {size[1]}"
+    remedy = "Replace or remove the two files."
+    if argument is not None:
+        told += f", which is not {argument}={scales[0]} times as many along each side"
+        factor = size[0] // height
+        if factor > 1 and size == (factor * height, factor * width):
+            remedy = f"If all are so, it is --data.init_args.{argument}={factor}."
+    raise DataError(f"{told}. {remedy}")
 
 
 def convert_pairs(
@@ -172,7 +191,10 @@ def convert_pairs(
     _check_space(folder, sum(len(_plan(pair).targets) * channels * pair.height * pair.width for pair in missing))
 
     def write(step: Conversion, paths: list[Path]) -> None:
-        images = read(steps[step])
+        pair = steps[step]
+        images = read(pair)
+        if images[-1].shape[:2] != (pair.height, pair.width):
+            raise DataError(f"'{pair.clean}' has changed its size since it was found. Start again.")
         for path, pixels in zip(paths, images[-len(paths) :], strict=True):
             save_array(path, pixels)
 
@@ -233,8 +255,16 @@ class MemoryMaps:
         return pixels
 
     def pair(self, pair: ImagePair) -> tuple[AnyDepth, AnyDepth]:
-        """Map the images of a converted pair."""
-        return self(pair.degraded), self(pair.clean)
+        """Map the images of a converted pair.
+
+        Raises:
+            DataError: As above, or if they do not fit together, or have another size than the pair; names the file.
+        """
+        degraded, clean = self(pair.degraded), self(pair.clean)
+        small, large = (ImageHeader(pixels.shape[0], pixels.shape[1], 1) for pixels in (degraded, clean))
+        if check_fit(pair.degraded, small, pair.clean, large) != (pair.height, pair.width):
+            raise _lost(pair.clean, f"it holds an image of another size than {pair.height} × {pair.width} pixels")
+        return degraded, clean
 
 
 def _map_file(path: Path, size: int) -> AnyDepth:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from datamodules.errors import check_at_least, check_one_of
 from datamodules.files.readers import read_image
 from datamodules.restoration.base import RestorationDataModule
-from datamodules.restoration.image_pairs import ImagePair
+from datamodules.restoration.image_pairs import ImagePair, check_pair
 from datamodules.restoration.realsr_files import CAMERAS, find_version, list_pairs
 from datamodules.restoration.samples import DegradedImages, WholeImages, enlarge_pixels
 from datamodules.transforms.pixels import EightBit
@@ -86,6 +86,7 @@ class RealSRDataModule(RestorationDataModule):
 
     def read_pair(self, pair: ImagePair) -> tuple[AnyDepth, AnyDepth]:
         """Decode a pair; an LR image that is smaller is enlarged."""
+        check_pair(pair.degraded, pair.clean, (1, self.scale))
         clean = read_image(pair.clean)
         degraded = read_image(pair.degraded)
         return enlarge_pixels(degraded, clean.shape[0] // degraded.shape[0]), clean

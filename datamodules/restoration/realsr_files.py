@@ -3,10 +3,12 @@
 import logging
 import re
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 from datamodules.errors import PAIRS, DataError, abbreviate, noted, remark
 from datamodules.files.listing import list_image_names, require_folder
+from datamodules.files.published import require_published
 from datamodules.restoration.image_pairs import ImagePair, check_pair, match_pairs
 
 CAMERAS = ("Canon", "Nikon")
@@ -23,7 +25,8 @@ def find_version(data_dir: str) -> Path:
     """Find the folder of a version.
 
     Args:
-        data_dir: That folder, or one that holds a single version's, whose name begins with ``RealSR``.
+        data_dir: That folder, or one that holds a single version's, see
+            :func:`datamodules.files.published.find_published`.
 
     Returns:
         The folder that holds ``Canon`` and ``Nikon``, or ``Train`` and ``Test``.
@@ -32,15 +35,10 @@ def find_version(data_dir: str) -> Path:
         DataError: If there is none, or several.
     """
     root = require_folder(data_dir, "data_dir", _REMEDY)
-    if _is_version(root):
+    if any((root / name).is_dir() for name in CAMERAS + _SPLITS):
         return root
-    versions = sorted(path for path in root.glob("[Rr]eal[Ss][Rr]*") if _is_version(path))
-    if not versions:
-        raise DataError(f"data_dir='{data_dir}' holds none of {', '.join(CAMERAS + _SPLITS)}. {_REMEDY}")
-    if len(versions) > 1:
-        names = ", ".join(f"'{path.name}'" for path in versions)
-        raise DataError(f"data_dir='{data_dir}' holds several versions: {names}. {_REMEDY}")
-    return versions[0]
+    wanted = "Canon/Train or Train/Canon (or of Nikon, or Test)"
+    return require_published(data_dir, _is_version, ("[Rr]eal[Ss][Rr]*",), wanted, _REMEDY)
 
 
 def list_pairs(root: Path, split: str, scale: int, cameras: Sequence[str]) -> list[ImagePair]:
@@ -88,7 +86,8 @@ def list_pairs(root: Path, split: str, scale: int, cameras: Sequence[str]) -> li
 
 
 def _is_version(folder: Path) -> bool:
-    return any((folder / name).is_dir() for name in CAMERAS + _SPLITS)
+    ways = (CAMERAS, _SPLITS), (_SPLITS, CAMERAS)
+    return any((folder / outer / inner).is_dir() for way in ways for outer, inner in product(*way))
 
 
 def _find_camera_folder(root: Path, split: str, camera: str) -> Path:

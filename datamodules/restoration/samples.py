@@ -135,7 +135,7 @@ class DegradedImages(InputFiles[DegradedBatch]):
         pixels, grey, profile = read_channels(self._paths[index], self._channels)
         image = enlarge(as_tensor(pixels), self._upscale)
         bits = 8 * pixels.dtype.itemsize
-        return DegradedBatch(image, torch.tensor([bits]), torch.tensor([grey]), [profile], [self.ids[index]])
+        return DegradedBatch(image, torch.tensor([bits]), torch.tensor([grey]), [self.ids[index]], [profile])
 
 
 def turn_and_mirror(pixels: npt.NDArray[AnyValues], pose: int) -> npt.NDArray[AnyValues]:

@@ -9,15 +9,17 @@ import numpy as np
 
 from datamodules.errors import PAIRS, DataError, abbreviate, noted, remark
 from datamodules.files.conversion import Conversion, convert, save_array
-from datamodules.files.listing import list_image_names, require_folder
+from datamodules.files.listing import is_hidden, list_image_names, require_folder
 from datamodules.files.matlab import read_variable, unusable
+from datamodules.files.published import require_published
 from datamodules.restoration.image_pairs import CACHE_ARGUMENT, ImagePair, check_pair, match_pairs
 from datamodules.types import Pixels
 
 _INSTANCE = re.compile(r"\d+_(?P<scene>\d+)_.+")
 # 0001_GT_SRGB_010.PNG in SIDD-Medium, GT_SRGB_010.PNG in SIDD-Small
 _IMAGE = re.compile(r"((?P<before>\d+)_)?(?P<kind>GT|NOISY)_S?RGB_(?P<after>\d+)\.PNG", re.IGNORECASE)
-_SETS = re.compile(r"SIDD[_-](Medium|Small)[_-]s?RGB([_-]Only|[_-]Parts)?", re.IGNORECASE)
+_SET = "[Ss][Ii][Dd][Dd][_-]*"
+_PLACES = (f"{_SET}/Data", _SET, "Data")
 _REMEDY = (
     "Name the folder that holds SIDD_Medium_Srgb/Data/ or SIDD_Small_sRGB_Only/Data/, and the published .mat files: "
     "--data.init_args.data_dir=FOLDER."
@@ -30,7 +32,7 @@ def list_pairs(data_dir: str) -> list[ImagePair]:
 
     Args:
         data_dir: Folder that holds ``SIDD_Medium_Srgb/Data``, ``SIDD_Small_sRGB_Only/Data`` or ``Data``, or that
-            folder of images itself.
+            folder of images itself, see :func:`datamodules.files.published.find_published`.
 
     Returns:
         The pairs by the name of their folder and their own; the scene is the second number in a folder's name.
@@ -38,34 +40,20 @@ def list_pairs(data_dir: str) -> list[ImagePair]:
     Raises:
         DataError: If folders are missing or empty, images lack their partner, or its size differs.
     """
-    root = require_folder(data_dir, "data_dir", _REMEDY)
-    data = _find_data(root)
+    wanted = "SIDD_Medium_Srgb/Data, SIDD_Small_sRGB_Only/Data or Data with folders such as 0001_001_S6_00100_…"
+    data = require_published(data_dir, _holds_photographs, _PLACES, wanted, _REMEDY)
     folders = sorted(path for path in data.iterdir() if path.is_dir() and not path.name.startswith("."))
     scenes = {folder: match["scene"] for folder in folders if (match := _INSTANCE.fullmatch(folder.name))}
     if others := [folder.name for folder in folders if folder not in scenes]:
         _log.warning("'%s': folders of other names are left out: %s", data, abbreviate(others))
         remark(f"'{data}': {len(others)} folders of other names: {abbreviate(others)}")
-    if not scenes:
-        raise DataError(f"'{data}' holds no folders such as 0001_001_S6_00100_00060_3200_L. {_REMEDY}")
     pairs = [pair for folder, scene in scenes.items() for pair in _pairs_in(folder, scene)]
     _log.info("'%s': %d pairs of %d scenes", data, len(pairs), len(set(scenes.values())))
     return pairs
 
 
-def _find_data(root: Path) -> Path:
-    """Find the folder that holds one for each photograph."""
-    sets = sorted(path for path in root.iterdir() if _SETS.fullmatch(path.name) and path.is_dir())
-    if len(sets) > 1:
-        names = ", ".join(path.name for path in sets)
-        raise DataError(f"data_dir='{root}' holds several sets: {names}. {_REMEDY}")
-    for folder in (*(path / "Data" for path in sets), *sets, root / "Data"):
-        if folder.is_dir():
-            return folder
-    if any(_INSTANCE.fullmatch(path.name) for path in root.iterdir()):
-        return root
-    raise DataError(
-        f"data_dir='{root}' has no folder SIDD_Medium_Srgb/Data, SIDD_Small_sRGB_Only/Data or Data. {_REMEDY}"
-    )
+def _holds_photographs(folder: Path) -> bool:
+    return any(_INSTANCE.fullmatch(path.name) and path.is_dir() for path in folder.iterdir())
 
 
 def read_blocks(path: Path) -> Pixels:
@@ -98,7 +86,7 @@ def convert_blocks(data_dir: str, names: Sequence[str], folder: Path) -> list[Pa
     """Write blocks as ``.npy`` files, uint8 ``[images · blocks, H, W, 3]``, but for those that were before.
 
     Args:
-        data_dir: Folder that holds the MATLAB files.
+        data_dir: Folder that holds the MATLAB files, or a folder with them; or the folder of images beside them.
         names: Their names without ``.mat``.
         folder: Where to write; the data module's ``cache_dir``.
 
@@ -109,12 +97,22 @@ def convert_blocks(data_dir: str, names: Sequence[str], folder: Path) -> list[Pa
         DataError: If files are missing or damaged, or ``folder`` cannot be written to.
     """
     root = require_folder(data_dir, "data_dir", _REMEDY)
-    sources = [root / f"{name}.mat" for name in names]
+    sources = [_find_blocks(root, f"{name}.mat") for name in names]
     if missing := [path.name for path in sources if not path.is_file()]:
         raise DataError(f"data_dir='{data_dir}' lacks {' and '.join(missing)}. {_REMEDY}")
     steps = [Conversion((path,), (f"{path.stem}.npy",)) for path in sources]
     convert(steps, lambda step, paths: save_array(paths[0], read_blocks(step.sources[0])), folder, CACHE_ARGUMENT)
     return [folder / step.targets[0] for step in steps]
+
+
+def _find_blocks(root: Path, name: str) -> Path:
+    """Find a MATLAB file; if there is none, where it should be."""
+    places = [root, *sorted(path for path in root.iterdir() if path.is_dir() and not is_hidden(path.name))]
+    above = root.resolve()
+    while above.name == "Data" or above.match(_SET):
+        above = above.parent
+        places.append(above)
+    return next((place / name for place in places if (place / name).is_file()), root / name)
 
 
 def _pairs_in(folder: Path, scene: str) -> list[ImagePair]:

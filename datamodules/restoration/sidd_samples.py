@@ -99,7 +99,7 @@ class BenchmarkBlocks(SampleSet[DegradedBatch]):
     def __getitem__(self, index: int) -> DegradedBatch:
         """Return a block, as a batch of one."""
         image = as_tensor(self._maps(self._noisy)[index])
-        return DegradedBatch(image, torch.tensor([8]), torch.tensor([False]), [b""], [f"{index:04d}"])
+        return DegradedBatch(image, torch.tensor([8]), torch.tensor([False]), [f"{index:04d}"])
 
 
 def _place_corners(height: int, width: int, side: int) -> list[tuple[int, int]]:

@@ -30,8 +30,9 @@ class RestoredImages(Callback):
     ) -> None:
         """Write the files of a batch."""
         assert self._files is not None
+        profiles = batch.profile or [b""] * len(batch.id)
         for name, image, bits, grey, profile in zip(
-            batch.id, outputs, batch.bits.tolist(), batch.grey.tolist(), batch.profile, strict=True
+            batch.id, outputs, batch.bits.tolist(), batch.grey.tolist(), profiles, strict=True
         ):
             plain = restored_path(Path(), name, len(image))
             (path,) = self._files.choose(name, plain.suffix, base=str(plain.with_suffix("")))

@@ -68,7 +68,7 @@ def pair(height: int, width: int, name: str = "photo.png", noise: float = 0.1, c
 
 def degraded(image: Tensor, name: str = "photo.png", bits: int = 8, grey: bool = False) -> DegradedBatch:
     """Make an image to restore."""
-    return DegradedBatch(image, torch.tensor([bits]), torch.tensor([grey]), [b""], [name])
+    return DegradedBatch(image, torch.tensor([bits]), torch.tensor([grey]), [name])
 
 
 class Photographs(LightningDataModule):

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from datamodules.errors import PAIRS, DataError, abbreviate, noted, remark
-from datamodules.files.channels import SUFFIXES, read_any_header
+from datamodules.files.channels import SUFFIXES
 from datamodules.files.listing import list_images
-from datamodules.restoration.image_pairs import ImagePair, check_turned_alike
+from datamodules.restoration.image_pairs import ImagePair, check_pair
 from datamodules.restoration.own.names import find_scenes, name_files
 
 Unpaired = Literal["error", "skip"]
@@ -117,15 +117,4 @@ def _list_both(degraded: Side, clean: Side) -> tuple[Mapping[str, str], Mapping[
 
 
 def _make_pair(name: str, degraded: Path, clean: Path, scene: str, scale: int) -> ImagePair:
-    headers = [read_any_header(path) for path in (degraded, clean)]
-    check_turned_alike(degraded, headers[0], clean, headers[1])
-    small, large = (header.size("shown") for header in headers)
-    if (scale * small[0], scale * small[1]) != large:
-        factor = large[0] // small[0]
-        fits = factor > 1 and (factor * small[0], factor * small[1]) == large
-        remedy = f"If all are so, it is --data.init_args.scale={factor}" if fits else "Replace or remove the two files"
-        raise DataError(
-            f"'{degraded}' has {small[0]} × {small[1]} pixels, but '{clean}' {large[0]} × {large[1]}, which is not "
-            f"scale={scale} times as many along each side. {remedy}."
-        )
-    return ImagePair(name, scene, degraded, clean, *large)
+    return ImagePair(name, scene, degraded, clean, *check_pair(degraded, clean, (scale,), "scale"))

@@ -4,7 +4,7 @@ from typing import Any
 
 from datamodules.errors import DataError, check_at_least, check_one_of, refuse
 from datamodules.files.channels import read_channels
-from datamodules.restoration.image_pairs import ImagePair, OpenPair, sizes_differ
+from datamodules.restoration.image_pairs import ImagePair, OpenPair, check_pair
 from datamodules.restoration.own.base import OwnImagesDataModule
 from datamodules.restoration.own.names import check_pattern
 from datamodules.restoration.own.pair_files import Side, Unpaired, list_pairs
@@ -112,18 +112,16 @@ class PairedFoldersDataModule(OwnImagesDataModule):
             The degraded and the clean image, uint8 or uint16 ``[H, W, channels]``.
 
         Raises:
-            DataError: If one cannot be read or has other channels, or only one is grey.
+            DataError: If one cannot be read or has other channels, only one is grey, or they do not fit together.
         """
+        check_pair(pair.degraded, pair.clean, (self.scale,), "scale")
         degraded, clean = (read_channels(path, self.channels) for path in (pair.degraded, pair.clean))
         if degraded.grey != clean.grey and _is_grey(degraded.pixels) != _is_grey(clean.pixels):
             kinds = ["grey" if image.grey else "in colour" for image in (degraded, clean)]
             raise DataError(
                 f"'{pair.degraded}' is {kinds[0]}, but '{pair.clean}' {kinds[1]}. Replace or remove the two files."
             )
-        enlarged = enlarge_pixels(degraded.pixels, self.scale)
-        if enlarged.shape != clean.pixels.shape:
-            raise sizes_differ(pair.degraded, degraded.pixels.shape[:2], pair.clean, clean.pixels.shape[:2])
-        return enlarged, clean.pixels
+        return enlarge_pixels(degraded.pixels, self.scale), clean.pixels
 
     def whole_samples(self, pairs: list[ImagePair], open_pair: OpenPair) -> WholeImages:
         """Return pairs, whole."""

@@ -174,7 +174,7 @@ def test_arrays_beside_annotations_for_each_image_are_positions(tmp_path: Path) 
     ("written", "channels", "message"),
     [
         ((3, 8, ".png"), 1, r"is in colour, not grey as channels=1 wants it\. Convert it, or read all: channels=3"),
-        ((5, 16, ".tif"), 3, r"has 5 channels, not channels=3\. .*--data\.init_args\.channels=5"),
+        ((5, 16, ".tif"), 3, r"holds 5 pages of one channel, not channels=3\. .*--data\.init_args\.channels=5"),
         ((1, 8, ".png"), 5, "has not channels=5"),
     ],
 )

@@ -231,8 +231,10 @@ def test_missing_folders_are_named(tmp_path: Path, own: Path) -> None:
     remedy = r"Name the folder that holds part_A/ or part_A_final/: --data\.init_args\.data_dir=FOLDER\.$"
     with pytest.raises(DataError, match=rf"^data_dir='.*absent' does not exist\. {remedy}"):
         module(tmp_path / "absent").setup("fit")
-    with pytest.raises(DataError, match=rf"^data_dir='.*' has no folder 'part_A' or 'part_A_final'\. {remedy}"):
-        module(tmp_path).setup("fit")
+    (tmp_path / "other" / "part_B").mkdir(parents=True)
+    missing = r"holds no 'part_A' or 'part_A_final', nor does a folder in it\."
+    with pytest.raises(DataError, match=rf"^data_dir='.*/other' {missing} {remedy}"):
+        module(tmp_path / "other").setup("fit")
     shutil.rmtree(own / "train_data" / "ground-truth")
     with pytest.raises(DataError, match=r"^'.*train_data' has no folder 'ground-truth' or 'ground_truth'\. Put"):
         module(own).setup("fit")

@@ -83,12 +83,14 @@ def test_other_channels_than_wanted_are_told_with_what_to_do(tmp_path: Path) -> 
     tifffile.imwrite(tmp_path / "five.tif", draw(5).transpose(2, 0, 1), photometric="minisblack")
     cv2.imwrite(str(tmp_path / "colour.png"), draw(3))
     cv2.imwrite(str(tmp_path / "grey.png"), draw(1))
-    stated = (
-        r"' has {} channels, not channels={}\. Replace it, or read all images with --data\.init_args\.channels={}\.$"
-    )
-    for name, channels, has in (("two.npy", 1, 2), ("two.npy", 3, 2), ("five.tif", 1, 5), ("five.tif", 3, 5)):
-        with pytest.raises(DataError, match=rf"/{name}{stated.format(has, channels, has)}"):
-            read_channels(tmp_path / name, channels)
+    for name, has, number in (("two.npy", "has 2 channels", 2), ("five.tif", "holds 5 pages of one channel", 5)):
+        for channels in (1, 3, 4):
+            with pytest.raises(
+                DataError,
+                match=rf"/{name}' {has}, not channels={channels}\. Replace it, or read all images with "
+                rf"--data\.init_args\.channels={number}\.$",
+            ):
+                read_channels(tmp_path / name, channels)
     with pytest.raises(
         DataError, match=r"/colour\.png' is in colour, not grey as channels=1 wants it\. Convert it, or"
     ):

@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import os
 import signal
@@ -154,6 +155,36 @@ def test_only_what_has_changed_is_made_again(tmp_path: Path, change: str) -> Non
         convert(steps, counting(made), folder, "cache_dir")
     assert made == ["3"]
     assert_whole(steps, folder)
+
+
+@pytest.mark.parametrize("position", [0, 20, 2**20, -1])
+def test_a_source_changed_in_place_is_made_again_though_its_size_and_time_are_kept(
+    tmp_path: Path, position: int
+) -> None:
+    """As programs do that turn photographs by their note (EXIF), at the beginning of a file or after its pixels."""
+    steps, folder, made = sources(tmp_path / "from"), tmp_path / "to", []
+    content = bytearray(2**20 + 1)
+    steps[3].sources[0].write_bytes(content)
+    convert(steps, write, folder, "cache_dir")
+    before = steps[3].sources[0].stat()
+    content[position] = 6
+    steps[3].sources[0].write_bytes(content)
+    os.utime(steps[3].sources[0], ns=(before.st_atime_ns, before.st_mtime_ns))
+    for _ in range(2):
+        convert(steps, counting(made), folder, "cache_dir")
+    assert made == ["3"]
+    assert_whole(steps, folder)
+
+
+def test_what_an_earlier_version_made_is_made_again(tmp_path: Path) -> None:
+    """It noted sizes and times alone, and may have read the sources otherwise."""
+    steps, folder, made = sources(tmp_path / "from", 1), tmp_path / "to", []
+    convert(steps, write, folder, "cache_dir")
+    record = json.loads((folder / "conversion.jsonl").read_text())
+    record["sources"] = [stamp[:2] for stamp in record["sources"]]
+    (folder / "conversion.jsonl").write_text(json.dumps(record))
+    convert(steps, counting(made), folder, "cache_dir")
+    assert made == ["0"]
 
 
 def test_a_source_changed_back_is_made_again(tmp_path: Path) -> None:

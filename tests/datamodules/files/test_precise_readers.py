@@ -1,6 +1,5 @@
-import struct
-import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,36 +9,16 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps
 
 from datamodules import DataError
+from datamodules.files.channels import read_any_header, read_channels
 from datamodules.files.precise_readers import read_precise
-from datamodules.files.readers import read_image
+from datamodules.files.readers import read_header, read_image
 from tests.support.image_files import ImageFiles
+from tests.support.png_files import PNG_NOTES, write_png
 
 DEEP = {"grey16.png", "grey16.tif", "grey32.tif", "rgb16.png"}
 GREY = {"grey.png", "black_white.png", "grey16.png", "grey16.tif", "grey32.tif", "grey_alpha.png", "grey.jpeg"}
-PNG_COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}  # by the number of channels
 
-Deep = npt.NDArray[np.uint16]
-
-
-def write_png(path: Path, values: Deep, orientation: int | None = None) -> None:
-    """A PNG of 16 bits a channel as its specification has it: 1 to 4 channels, the last of 2 or 4 is alpha."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    height, width, channels = values.shape
-    header = struct.pack(">IIBBBBB", width, height, 16, PNG_COLOUR[channels], 0, 0, 0)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    noted = chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")) if orientation else b""
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + noted
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
+Deep = npt.NDArray[Any]
 
 
 def deep_image(channels: int, height: int = 10, width: int = 14) -> Deep:
@@ -81,6 +60,35 @@ def test_all_16_bits_are_kept_and_turned(tmp_path: Path, suffix: str, orientatio
     assert image.grey == (channels == 1)
     assert image.pixels.dtype == np.uint16
     np.testing.assert_array_equal(image.pixels, np.broadcast_to(upright(values, orientation or 1), image.pixels.shape))
+
+
+@pytest.mark.parametrize("note", [f"{kind}, {place}" for kind in PNG_NOTES for place in ("before", "after")])
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_png_is_turned_wherever_it_says_so(tmp_path: Path, channels: int, depth: Any, note: str) -> None:
+    values = deep_image(channels)
+    if channels in (2, 4):
+        values[..., -1] = 65535
+    values = values if depth == np.uint16 else (values >> 8).astype(np.uint8)
+    write_png(tmp_path / "image.png", values, 8, note)
+    expected = upright(values, 8)
+    assert expected.shape == (14, 10, channels)
+    colours = expected[..., : 3 if channels > 2 else 1]
+    precise, shown = read_precise(tmp_path / "image.png"), read_image(tmp_path / "image.png")
+    assert precise.pixels.dtype == depth
+    np.testing.assert_array_equal(precise.pixels, np.broadcast_to(colours, (14, 10, 3)))
+    np.testing.assert_array_equal(shown, np.broadcast_to(colours >> (8 if depth == np.uint16 else 0), (14, 10, 3)))
+    assert read_header(tmp_path / "image.png") == read_any_header(tmp_path / "image.png") == (10, 14, 8)
+    if channels != 2:
+        np.testing.assert_array_equal(read_channels(tmp_path / "image.png", channels).pixels, expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_four_channels_of_a_png_are_turned_too(tmp_path: Path, depth: Any, orientation: int) -> None:
+    values = deep_image(4).astype(depth)
+    write_png(tmp_path / "image.png", values, orientation)
+    np.testing.assert_array_equal(read_channels(tmp_path / "image.png", 4).pixels, upright(values, orientation))
 
 
 @pytest.mark.parametrize("orientation", [None, 6])

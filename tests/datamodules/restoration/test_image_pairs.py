@@ -222,3 +222,68 @@ def test_scales_that_a_pair_may_have(tmp_path: Path) -> None:
     assert check_pair(small, large, (1, 3)) == (36, 30)
     with pytest.raises(DataError, match=r"small\.png' has 12 × 10 pixels, but '.*/large\.png' 36 × 30\. Replace"):
         check_pair(small, large, (1, 2))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+@pytest.mark.parametrize("turned", [(3, 3), (6, 6)], ids=str)
+def test_a_photograph_turned_after_its_conversion_is_converted_again(
+    tmp_path: Path, turned: tuple[int, int], suffix: str
+) -> None:
+    """Also by a program that keeps the files' sizes and times."""
+    pixels = np.random.RandomState(0).randint(0, 256, (24, 30, 3), np.uint8)
+    paths = [write_turned(tmp_path / f"{i}.{suffix}", pixels, 1) for i in range(2)]
+    before = ImagePair(f"0.{suffix}", "0", *paths, *check_pair(*paths))
+    convert_pairs([before], read_pair, tmp_path / "cache")
+    for path, orientation in zip(paths, turned, strict=True):
+        status = path.stat()
+        write_turned(path, pixels, orientation)
+        assert path.stat().st_size == status.st_size
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    after = before._replace(**dict(zip(("height", "width"), check_pair(*paths), strict=True)))
+    (converted,) = convert_pairs([after], read_pair, tmp_path / "cache")
+    for got, path in zip(MemoryMaps().pair(converted), paths, strict=True):
+        np.testing.assert_array_equal(got, read_image(path))
+
+
+def test_a_photograph_replaced_by_another_of_one_size_and_time_is_converted_again(tmp_path: Path) -> None:
+    """As where archives are unpacked over each other; files without compression are all of one size."""
+    path = tmp_path / "a.bmp"
+    pair = ImagePair("a.bmp", "a", path, path, 24, 30)
+    for seed in range(2):
+        pixels = np.random.RandomState(seed).randint(0, 256, (24, 30, 3), np.uint8)
+        Image.fromarray(pixels).save(path)
+        os.utime(path, (1e9, 1e9))
+        (converted,) = convert_pairs([pair], read_pair, tmp_path / "cache")
+        np.testing.assert_array_equal(MemoryMaps()(converted.clean), pixels)
+
+
+def test_a_photograph_that_changed_its_size_since_it_was_found_is_named(pairs: list[ImagePair], tmp_path: Path) -> None:
+    for path in (pairs[1].degraded, pairs[1].clean):
+        Image.new("RGB", (WIDTH, HEIGHT + 1)).save(path)
+    with pytest.raises(DataError, match=r"/1_good\.png' has changed its size since it was found\. Start again\.$"):
+        convert_pairs(pairs, read_pair, tmp_path / "cache")
+
+
+def test_converted_files_that_do_not_fit_together_are_named(pairs: list[ImagePair], tmp_path: Path) -> None:
+    converted = convert_pairs(pairs, read_pair, tmp_path / "cache")[0]
+    turned = np.zeros((WIDTH, HEIGHT, 3), np.uint8)
+    np.save(converted.degraded, turned)
+    with pytest.raises(
+        DataError, match=r"sub-0_bad\.degraded\.npy' has 30 × 20 pixels, but '.*sub-0_bad\.clean\.npy' 20 × 30\."
+    ):
+        MemoryMaps().pair(converted)
+    np.save(converted.clean, turned)
+    with pytest.raises(
+        DataError, match=r"sub-0_bad\.clean\.npy' cannot be read: it holds .* than 20 × 30 pixels\. Start again"
+    ):
+        MemoryMaps().pair(converted)
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_pair_is_checked_again_when_it_is_read(tmp_path: Path, orientation: int) -> None:
+    pixels = np.random.RandomState(0).randint(0, 256, (24, 24, 3), np.uint8)
+    paths = [write_turned(tmp_path / f"{i}.png", pixels, None) for i in range(2)]
+    pair = ImagePair("0.png", "0", *paths, *check_pair(*paths))
+    write_turned(paths[1], pixels, orientation)
+    with pytest.raises(DataError, match=rf"/0\.png' has the EXIF orientation 1, but '.*/1\.png' {orientation}: turned"):
+        read_pair(pair)

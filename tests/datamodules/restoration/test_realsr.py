@@ -179,7 +179,8 @@ def test_missing_folders_are_named(tmp_path: Path) -> None:
     remedy = r"Name the folder of one version of RealSR, .*: --data\.init_args\.data_dir=FOLDER\."
     with pytest.raises(DataError, match=rf"^data_dir='.*/absent' does not exist\. {remedy}$"):
         module(tmp_path / "absent").setup("fit")
-    with pytest.raises(DataError, match=rf"^data_dir='.*' holds none of Canon, Nikon, Train, Test\. {remedy}$"):
+    missing = r"holds no Canon/Train or Train/Canon \(or of Nikon, or Test\), nor does a folder in it\."
+    with pytest.raises(DataError, match=rf"^data_dir='.*' {missing} {remedy}$"):
         module(tmp_path).setup("fit")
     write_realsr(tmp_path / "RealSR(V2)", scales=(2,), cameras=("Canon",), train=1, test=0)
     with pytest.raises(
@@ -196,9 +197,9 @@ def test_missing_folders_are_named(tmp_path: Path) -> None:
         DataError, match=rf"/Canon/Test/2' holds no pairs Canon_001_HR\.png, Canon_001_LR2\.png\. {remedy}"
     ):
         module(tmp_path, cameras="Canon").setup("test")
-    (tmp_path / "RealSR (Final)" / "Nikon").mkdir(parents=True)
+    (tmp_path / "RealSR (Final)" / "Nikon" / "Test").mkdir(parents=True)
     with pytest.raises(
-        DataError, match=rf"^data_dir='.*' holds several versions: 'RealSR \(Final\)', 'RealSR\(V2\)'\. {remedy}$"
+        DataError, match=rf"^data_dir='.*' holds several: 'RealSR \(Final\)', 'RealSR\(V2\)'\. {remedy}$"
     ):
         module(tmp_path).setup("fit")
 
@@ -228,6 +229,28 @@ def test_files_that_do_not_fit_together_are_named(tmp_path: Path, caplog: pytest
     (folder / "Canon_001_LR2.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"/Canon_001_LR2\.png' cannot be read as an image: "):
         module(root, **only).setup("fit")
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_pairs_that_changed_since_they_were_found_are_named(tmp_path: Path, split: str) -> None:
+    """Whatever the size was it was enlarged to something, or turned pixels were trained on."""
+    root = write_realsr(tmp_path / "RealSR(V3)", scales=(2,), train=3, test=2, size=(48, 48), smaller=True)
+    folder = root / "Canon" / split.title() / "2"
+    low = folder / "Canon_001_LR2.png"
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for changed, message in (
+        (Image.new("RGB", (20, 20)), r"LR2\.png' has 20 × 20 pixels, but '.*Canon_001_HR\.png' 48 × 48\. Replace"),
+        (Image.new("RGB", (24, 24)), r"LR2\.png' has the EXIF orientation 3, but '.*Canon_001_HR\.png' 1: turned so"),
+    ):
+        before = low.read_bytes()
+        data = module(root, val_fraction=0.3, cameras="Canon", cache_dir=str(tmp_path / "cache"))
+        samples = data.test_samples() if split == "test" else None
+        pairs = data.train_pairs
+        changed.save(low, **({"exif": exif} if changed.width == 24 else {}))
+        with pytest.raises(DataError, match=message):
+            _ = samples[0] if samples is not None else data.convert(pairs)
+        low.write_bytes(before)
 
 
 def test_patches_larger_than_an_image_are_refused(realsr: Path) -> None:

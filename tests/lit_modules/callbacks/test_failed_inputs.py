@@ -56,7 +56,7 @@ class Images(InputFiles[Any]):
                 "std": torch.ones(1, 3),
                 "category": ["heads"],
             },
-            DegradedBatch: {"bits": torch.tensor([8]), "grey": torch.tensor([False]), "profile": [b""]},
+            DegradedBatch: {"bits": torch.tensor([8]), "grey": torch.tensor([False])},
         }[self.kind]
         return self.kind(image=image, id=[self.ids[index]], **more)
 

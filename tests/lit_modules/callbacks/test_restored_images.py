@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from PIL import Image
+from PIL import Image, ImageCms
 from torch import Tensor, nn
 
 from datamodules.batches import DegradedBatch
@@ -32,6 +32,17 @@ def test_images_that_nothing_changes_come_out_bit_by_bit(trainer: Trainer, bits:
     assert written.dtype == dtype
     np.testing.assert_array_equal(written, levels[..., 0] if grey else levels[..., ::-1])
     assert [path.name for path in folder.iterdir()] == ["photo.png"]
+
+
+def test_profiles_are_kept_where_there_are_any(trainer: Trainer) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    plain = degraded(torch.zeros(1, 3, 4, 4), "plain.png")
+    folder = predicted(trainer, Scaled(), [plain, plain._replace(id=["profiled.png"], profile=[profile])])
+    found = {}
+    for name in ("plain", "profiled"):
+        with Image.open(folder / f"{name}.png") as image:
+            found[name] = image.info.get("icc_profile")
+    assert found == {"plain": None, "profiled": profile}
 
 
 class Tinted(Scaled):

@@ -35,7 +35,7 @@ def benchmark(numbers: list[int], side: int = 4, in_batch: int = 2) -> list[Degr
         image[:, 1] = torch.arange(side)[:, None] / 255
         image[:, 2] = torch.arange(side) / 255
         flags = torch.full((len(chosen),), 8), torch.zeros(len(chosen), dtype=torch.bool)
-        batches.append(DegradedBatch(image, *flags, [b""] * len(chosen), [f"{number:04d}" for number in chosen]))
+        batches.append(DegradedBatch(image, *flags, [f"{number:04d}" for number in chosen]))
     return batches
 
 

@@ -8,12 +8,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
 from datamodules import DataError, PairedFoldersDataModule
 from datamodules.batches import RestorationBatch
 from datamodules.samples import collate
+from tests.support.png_files import write_png
 from tests.support.restoration_files import write_pairs
 
 
@@ -286,6 +288,79 @@ def test_pairs_that_a_camera_turned_differently_are_refused(tmp_path: Path, side
                 with Image.open(root / "clean" / "photo_0.png") as file:
                     upright = np.asarray(file.transpose(Image.Transpose.ROTATE_180)) / 255
                 np.testing.assert_allclose(batch.target[0].permute(1, 2, 0), upright, atol=1e-7)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_notes_after_the_pixels_turn_pairs_of_any_channels(tmp_path: Path, channels: int, bits: int) -> None:
+    values = np.random.RandomState(0).randint(0, 2**bits, (6, 40, 52, channels)).astype(f"u{bits // 8}")
+    for side in ("degraded", "clean"):
+        (tmp_path / side).mkdir()
+        for number, pixels in enumerate(values):
+            write_png(tmp_path / side / f"{number}.png", pixels, 6, "eXIf, after")
+    data = module(tmp_path, channels=channels, cache_dir=str(tmp_path / "cache"))
+    for split in ("val", "test"):
+        for batch in all_of(data, split):
+            shown = np.rot90(values[int(batch.id[0][0])], -1).transpose(2, 0, 1) / (2**bits - 1)
+            for image in (batch.image, batch.target):
+                np.testing.assert_allclose(image[0], shown, atol=1e-6)
+
+
+def test_tiffs_of_any_kind_are_read_as_they_are_meant(tmp_path: Path) -> None:
+    """Converted and not; white may be zero, channels may follow each other, transparency may be multiplied in."""
+    values = np.random.RandomState(0).randint(0, 65536, (6, 40, 52, 3)).astype(np.uint16)
+    opaque = np.full((40, 52, 1), 65535, np.uint16)
+    for folder in ("degraded", "clean"):
+        (tmp_path / folder).mkdir()
+    for number, pixels in enumerate(values):
+        tifffile.imwrite(
+            tmp_path / f"degraded/{number}.tif", pixels.transpose(2, 0, 1), photometric="rgb", planarconfig="separate"
+        )
+        tifffile.imwrite(
+            tmp_path / f"clean/{number}.tif",
+            np.concatenate([pixels, opaque], 2),
+            photometric="rgb",
+            extrasamples=["assocalpha"],
+        )
+    for split in ("val", "test"):
+        for batch in all_of(module(tmp_path), split):
+            expected = values[int(batch.id[0][0])].transpose(2, 0, 1) / 65535
+            for image in (batch.image, batch.target):
+                np.testing.assert_allclose(image[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["turned", "size"])
+def test_pairs_that_changed_since_they_were_found_are_named(pairs: Path, kind: str) -> None:
+    data = module(pairs, scale=1)
+    samples = data.test_samples()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for path in (pairs / "clean").iterdir():
+        with Image.open(path) as file:
+            image = file.copy()
+        if kind == "turned":
+            image.save(path, exif=exif)
+        else:
+            image.resize((image.width * 2, image.height * 2)).save(path)
+    message = "has the EXIF orientation 1, but '.*' 6" if kind == "turned" else r"If all are so, .*scale=2\."
+    with pytest.raises(DataError, match=message):
+        samples[0]
+
+
+def test_stacks_are_told(tmp_path: Path) -> None:
+    for side in ("degraded", "clean"):
+        (tmp_path / side).mkdir()
+        for number in range(6):
+            tifffile.imwrite(
+                tmp_path / side / f"{number}.tif", np.zeros((5, 40, 52), np.uint8), photometric="minisblack"
+            )
+    with pytest.raises(
+        DataError,
+        match=r"\.tif' holds 5 pages of one channel, not channels=3\. Replace it, or read all images with "
+        r"--data\.init_args\.channels=5\.$",
+    ):
+        module(tmp_path).setup("fit")
+    module(tmp_path, channels=5).setup("fit")
 
 
 def test_grey_and_colour_do_not_mix(pairs: Path) -> None:
