@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from acda.layers.norm_tanh import is_observed, norm_tanh
 from acda.ops.geometry import Geometry, PaddingMode, pair
 from acda.ops.tracing import is_traced
 
@@ -119,8 +120,7 @@ class CoefficientGenerator(nn.Module):
 def _stage(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
     """Convolution → norm → tanh; in inference, where that is possible, the convolution does the norm's work too."""
     if torch.is_grad_enabled() or is_traced() or not _folds(conv, norm):
-        normed: Tensor = norm(conv(x))
-        return torch.tanh(normed)
+        return norm_tanh(norm, conv(x))
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.running_mean is not None
     assert norm.running_var is not None
@@ -133,6 +133,6 @@ def _stage(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
 
 
 def _folds(conv: nn.Conv2d, norm: nn.Module) -> bool:
-    """Whether the norm is a fixed scale and shift of each channel, and nobody listens to it or to the convolution."""
-    listened = any(m._forward_hooks or m._forward_pre_hooks for m in (conv, norm))
-    return type(norm) is nn.BatchNorm2d and not norm.training and norm.running_mean is not None and not listened
+    """Whether the norm is a fixed scale and shift of each channel, and nobody observes it or the convolution."""
+    fixed = type(norm) is nn.BatchNorm2d and not norm.training and norm.running_mean is not None
+    return fixed and not is_observed(conv) and not is_observed(norm)
