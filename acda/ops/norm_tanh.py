@@ -4,14 +4,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._functorch import peek_interpreter_stack
-from torch.nn import Parameter
 
 from acda.ops.cpu import backend, norm_tanh
-from acda.ops.tracing import is_captured, is_in_forward_mode
+from acda.ops.tracing import is_transformed, runs_plainly
 
 # From about here on what the operator gains is more than what its calls cost.
-_LEAST_ELEMENTS = 2**17
+_LEAST_ELEMENTS = 2**18
 
 _forward = torch.library.custom_op("acda::norm_tanh", norm_tanh.forward, mutates_args=())
 _backward = torch.library.custom_op("acda::norm_tanh_backward", norm_tanh.backward, mutates_args=())
@@ -37,14 +35,13 @@ def can_run(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> bool:
     It is not for compilers, which make one loop of the two by themselves and know their derivatives, nor for forward
     mode or :mod:`torch.func`'s transforms.
     """
-    if is_captured() or is_in_forward_mode() or peek_interpreter_stack() is not None:
-        return False
     if x.dim() != 4 or x.numel() < _LEAST_ELEMENTS or x.numel() <= x.shape[1]:
         return False
     of_channels = [t for t in (weight, bias) if t is not None]
     return (
-        all(type(t) in (Tensor, Parameter) and t.dtype == torch.float32 for t in (x, *of_channels))
-        and all(t.shape == x.shape[1:2] and t.device == x.device for t in of_channels)
+        runs_plainly(x, *of_channels)
+        and all(t.dtype == torch.float32 and t.device == x.device for t in (x, *of_channels))
+        and all(t.shape == x.shape[1:2] for t in of_channels)
         and x.is_contiguous(memory_format=torch.channels_last)
         and backend.cannot_run(x) is None
     )
@@ -71,7 +68,7 @@ class NormTanh(torch.autograd.Function):
         if grad is None:
             return (None,) * 4
         x, weight, bias, y, mean, var = ctx.saved_tensors
-        if torch.is_grad_enabled() or peek_interpreter_stack() is not None:
+        if torch.is_grad_enabled() or is_transformed():
             grads = _gradients(grad, x, weight, bias, ctx.eps)
         else:
             grads = _backward(grad, x, y, weight, mean, var, ctx.eps)

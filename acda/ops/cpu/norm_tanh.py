@@ -1,16 +1,15 @@
 """Batch norm and tanh of images on the CPU, in float32, with each tensor read and written as seldom as can be.
 
 The statistics are taken in one pass, the second applies them and tanh; so it is backward. Sums are taken chunk by
-chunk, of chunks that fit into a core's cache, and added up in float64 and in order: they are right however far the mean
-is from zero, and the same for any number of threads.
+chunk, of chunks that fit into a core's cache, and put together in float64 and in order: they are right however far the
+mean is from zero, and the same for any number of threads.
 """
 
+import struct
 from math import ceil, lcm
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from acda.ops.cpu.threads import num_threads, run
@@ -18,7 +17,8 @@ from acda.ops.cpu.threads import num_threads, run
 _CHUNK_BYTES = 2**19
 _LEAST_ROWS = 16  # in a chunk: its own sums are small beside it
 _LEAST_ELEMENTS = 256  # in a row: sums kept in memory are ready again when the next row wants them
-_Numbers = NDArray[np.float64]
+_Numbers = tuple[int, int]  # address, and bytes from one chunk to the next
+_NONE: _Numbers = (0, 0)
 
 
 class _Rows(NamedTuple):
@@ -28,89 +28,52 @@ class _Rows(NamedTuple):
     row: int
     rows: int
     channels: int
+    chunks: int
 
     @classmethod
     def of(cls, x: Tensor) -> "_Rows":
         from acda.ops.cpu.norm_tanh_loops import lanes_of_sweep
 
-        channels = x.shape[1]
+        elements, channels = x.numel(), x.shape[1]
         row = lcm(channels, lanes_of_sweep())
         row *= ceil(_LEAST_ELEMENTS / row)
-        return cls(x.numel(), row, max(_LEAST_ROWS, _CHUNK_BYTES // (row * x.element_size())), channels)
+        rows = max(_LEAST_ROWS, _CHUNK_BYTES // (row * x.element_size()))
+        return cls(elements, row, rows, channels, ceil(elements / (rows * row)))
 
-    @property
-    def chunks(self) -> int:
-        return ceil(self.elements / (self.rows * self.row))
+    def numbers(self, tensor: Tensor) -> list[_Numbers]:
+        """Where the numbers of ``[numbers, row]``, which chunks share, or of ``[chunks, numbers, row]`` are."""
+        first, size = tensor.data_ptr(), self.row * tensor.element_size()
+        of_chunk = tensor.shape[1] * size if tensor.dim() == 3 else 0
+        return [(first + i * size, of_chunk) for i in range(tensor.shape[-2])]
 
-    @property
-    def pixels(self) -> int:
-        return self.elements // self.channels
-
-    def counts(self) -> _Numbers:
-        """How many pixels each place of a row stands for in each chunk, ``[chunks, row]``."""
-        whole, rest = divmod(self.elements - (self.chunks - 1) * self.rows * self.row, self.row)
-        counts = np.full((self.chunks, self.row), self.rows, dtype=np.float64)
-        counts[-1] = whole
-        counts[-1, :rest] += 1
-        return counts
-
-    def by_channel(self, numbers: _Numbers) -> _Numbers:
-        """Sum numbers ``[chunks, row]`` for each channel."""
-        total: _Numbers = numbers.sum(axis=0).reshape(-1, self.channels).sum(axis=0)
-        return total
-
-    def repeated(self, *of_channel: _Numbers) -> Tensor:
-        """Numbers of each channel, for a row, ``[numbers, row]``."""
-        numbers = np.stack(of_channel).astype(np.float32)
-        return torch.from_numpy(np.tile(numbers, self.row // self.channels))
-
-    def run(self, loop: int, streams: list[Tensor], shared: Tensor | None, own: Tensor | None = None) -> None:
-        """Run a loop of :class:`acda.ops.cpu.norm_tanh_loops.Sweep`.
-
-        Args:
-            loop: Its address.
-            streams: Images.
-            shared: Numbers that all chunks share, ``[numbers, row]``.
-            own: Numbers of each chunk, ``[chunks, numbers, row]``.
-        """
-        of_number = self.row * streams[0].element_size()
-        places = [] if shared is None else [(shared.data_ptr() + i * of_number, 0) for i in range(len(shared))]
-        if own is not None:
-            of_chunk = own.shape[1] * of_number
-            places += [(own.data_ptr() + i * of_number, of_chunk) for i in range(own.shape[1])]
-        places += [(0, 0)] * (4 - len(places))
+    def sweep(self, loop: int, streams: list[Tensor], numbers: list[_Numbers]) -> None:
+        """Run a loop of :class:`acda.ops.cpu.norm_tanh_loops.Sweep`."""
         addresses = [stream.data_ptr() for stream in streams] + [0] * (4 - len(streams))
-        first, steps = zip(*places, strict=True)
-        numbers = (self.elements, self.row, self.rows, *addresses, *first, *steps[:-1])
-        run(loop, numbers, threads=min(num_threads(), self.chunks))
+        places, steps = zip(*numbers, *[_NONE] * (4 - len(numbers)), strict=True)
+        fields = (self.elements, self.row, self.rows, *addresses, *places, *steps[:-1])
+        run(loop, fields, threads=min(num_threads(), self.chunks))
+
+    def merge(self, loop: int, own: Tensor, shared: Tensor, eps: float, *of_channels: Tensor | None) -> None:
+        """Run a loop of :class:`acda.ops.cpu.norm_tanh_loops.Merge`, whose tensors of channels come last."""
+        (bits,) = struct.unpack("q", struct.pack("d", eps))
+        addresses = [0 if tensor is None else tensor.data_ptr() for tensor in (own, shared, *of_channels)]
+        run(loop, (*self, *addresses, bits), threads=1)
 
 
 def forward(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute ``tanh(batch_norm(x))``; see :func:`acda.ops.norm_tanh.norm_tanh`."""
+    """Compute the output, mean and variance of :class:`acda.ops.norm_tanh.NormTanh`; all are float32."""
     from acda.ops.cpu import norm_tanh_code, norm_tanh_loops
 
     x = x.contiguous(memory_format=torch.channels_last)
+    weight, bias = (None if t is None else t.contiguous() for t in (weight, bias))
     rows = _Rows.of(x)
-    own = x.new_zeros(rows.chunks, 3, rows.row)
-    rows.run(norm_tanh_loops.statistics_loop(), [x], None, own)
-    mean, var = _merged(rows, own)
-    scale = _or(weight, 1) / np.sqrt(var + eps)
+    own, shared = x.new_zeros(rows.chunks, 3, rows.row), x.new_empty(2, rows.row)
+    mean, var = x.new_empty(rows.channels), x.new_empty(rows.channels)
+    rows.sweep(norm_tanh_loops.statistics_loop(), [x], rows.numbers(own))
+    rows.merge(norm_tanh_loops.merge_statistics_loop(), own, shared, eps, weight, bias, mean, var, None, None)
     y = torch.empty_like(x)
-    shared = rows.repeated(scale, _or(bias, 0) - mean * scale)
-    rows.run(norm_tanh_loops.sweep_loop(norm_tanh_code.APPLY), [x, y], shared)
-    return y, _tensor(mean), _tensor(var)
-
-
-def _merged(rows: _Rows, own: Tensor) -> tuple[_Numbers, _Numbers]:
-    """Mean and variance of each channel, of what :func:`acda.ops.cpu.norm_tanh_loops.statistics_loop` found."""
-    near, sums, squares = own.numpy().astype(np.float64).transpose(1, 0, 2)
-    # All deviations are told from the first chunk's mean, which is as good as any of the images'.
-    reference = near[0, : rows.channels].copy()
-    near -= np.tile(reference, rows.row // rows.channels)
-    from_reference = rows.counts() * near + sums
-    squares += near * (sums + from_reference)
-    mean = rows.by_channel(from_reference) / rows.pixels
-    return reference + mean, np.maximum(rows.by_channel(squares) / rows.pixels - mean * mean, 0)
+    rows.sweep(norm_tanh_loops.sweep_loop(norm_tanh_code.APPLY), [x, y], rows.numbers(shared))
+    return y, mean, var
 
 
 def backward(
@@ -120,22 +83,18 @@ def backward(
     from acda.ops.cpu import norm_tanh_code, norm_tanh_loops
 
     streams = [t.contiguous(memory_format=torch.channels_last) for t in (x, y, grad)]
+    mean, var = mean.contiguous(), var.contiguous()
+    weight = None if weight is None else weight.contiguous()
     rows = _Rows.of(x)
-    centre, rstd = mean.numpy().astype(np.float64), 1 / np.sqrt(var.numpy().astype(np.float64) + eps)
-    own = x.new_zeros(rows.chunks, 2, rows.row)
-    rows.run(norm_tanh_loops.sweep_loop(norm_tanh_code.CORRELATE), streams, rows.repeated(centre), own)
-    sums, products = (rows.by_channel(part) for part in own.numpy().astype(np.float64).transpose(1, 0, 2))
-    products *= rstd
-    scale = _or(weight, 1) * rstd
-    shared = rows.repeated(centre, scale, -scale * rstd * products / rows.pixels, -scale * sums / rows.pixels)
+    centre = mean.repeat(rows.row // rows.channels)[None]
+    own, shared = x.new_zeros(rows.chunks, 2, rows.row), x.new_empty(3, rows.row)
+    grad_weight, grad_bias = torch.empty_like(mean), torch.empty_like(mean)
+    correlate, differentiate = (
+        norm_tanh_loops.sweep_loop(body) for body in (norm_tanh_code.CORRELATE, norm_tanh_code.DIFFERENTIATE)
+    )
+    rows.sweep(correlate, streams, rows.numbers(centre) + rows.numbers(own))
+    merge = norm_tanh_loops.merge_gradients_loop()
+    rows.merge(merge, own, shared, eps, weight, None, mean, var, grad_weight, grad_bias)
     grad_x = torch.empty_like(streams[0])
-    rows.run(norm_tanh_loops.sweep_loop(norm_tanh_code.DIFFERENTIATE), [*streams, grad_x], shared)
-    return grad_x, _tensor(products), _tensor(sums)
-
-
-def _or(parameter: Tensor | None, default: float) -> _Numbers:
-    return np.array([default]) if parameter is None else parameter.detach().numpy().astype(np.float64)
-
-
-def _tensor(numbers: _Numbers) -> Tensor:
-    return torch.from_numpy(numbers.astype(np.float32))
+    rows.sweep(differentiate, [*streams, grad_x], rows.numbers(centre) + rows.numbers(shared))
+    return grad_x, grad_weight, grad_bias

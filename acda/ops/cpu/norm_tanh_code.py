@@ -165,3 +165,36 @@ def sweep(
         return context.get_dummy_value()
 
     return types.void(body, lanes, masked, *[types.int64] * 11), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def read(typing_context: Any, address: Any) -> tuple[Any, Any]:
+    """Read a number in float32, as one in float64."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        value = builder.load(builder.inttoptr(values[0], ir.FloatType().as_pointer()))
+        return builder.fpext(value, ir.DoubleType())
+
+    return types.float64(types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def write(typing_context: Any, address: Any, value: Any) -> tuple[Any, Any]:
+    """Write a number, rounded to float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer = builder.inttoptr(values[0], ir.FloatType().as_pointer())
+        builder.store(builder.fptrunc(values[1], ir.FloatType()), pointer)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.float64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def float_of_bits(typing_context: Any, bits: Any) -> tuple[Any, Any]:
+    """Take the bits of an integer for those of a number in float64."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.bitcast(values[0], ir.DoubleType())
+
+    return types.float64(types.int64), generate
