@@ -181,7 +181,7 @@ def test_wrong_images_are_refused_as_by_the_norm() -> None:
 
 
 def test_transforms_and_tracers(calls: list[int]) -> None:
-    norm = randomised(nn.BatchNorm2d(CHANNELS, track_running_stats=False))
+    norm = randomised(nn.BatchNorm2d(CHANNELS, track_running_stats=False)).requires_grad_(False)
     x, v = images(2, CHANNELS, 4, 4), images(2, CHANNELS, 4, 4)
     one, pair = partial(norm_tanh, norm), partial(two, norm)
     torch.testing.assert_close(torch.func.jvp(one, (x,), (v,)), torch.func.jvp(pair, (x,), (v,)))
