@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from acda.layers.norm_tanh import convolve_tanh, is_observed, norm_tanh
 from acda.ops.geometry import Geometry, PaddingMode, pair
 from acda.ops.tracing import is_traced
 
@@ -117,22 +118,23 @@ class CoefficientGenerator(nn.Module):
 
 
 def _stage(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
-    """Convolution → norm → tanh; in inference, where that is possible, the convolution does the norm's work too."""
+    """Convolution → norm → tanh; in inference, where that is possible, the convolution does the work of all."""
     if torch.is_grad_enabled() or is_traced() or not _folds(conv, norm):
-        normed: Tensor = norm(conv(x))
-        return torch.tanh(normed)
-    assert isinstance(norm, nn.BatchNorm2d)
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = (norm.running_var + norm.eps).rsqrt()
-    scale = scale if norm.weight is None else scale * norm.weight
-    shift = -norm.running_mean * scale if norm.bias is None else norm.bias - norm.running_mean * scale
-    shift = shift if conv.bias is None else shift + conv.bias * scale
-    folded: Tensor = conv._conv_forward(x, conv.weight * scale.view(-1, 1, 1, 1), shift)
-    return folded.tanh_()
+        return norm_tanh(norm, conv(x))
+    weight, shift = conv.weight, conv.bias
+    if isinstance(norm, nn.BatchNorm2d):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = (norm.running_var + norm.eps).rsqrt()
+        scale = scale if norm.weight is None else scale * norm.weight
+        shift = -norm.running_mean * scale if norm.bias is None else norm.bias - norm.running_mean * scale
+        shift = shift if conv.bias is None else shift + conv.bias * scale
+        weight = weight * scale.view(-1, 1, 1, 1)
+    return convolve_tanh(conv, x, weight, shift)
 
 
 def _folds(conv: nn.Conv2d, norm: nn.Module) -> bool:
-    """Whether the norm is a fixed scale and shift of each channel, and nobody listens to it or to the convolution."""
-    listened = any(m._forward_hooks or m._forward_pre_hooks for m in (conv, norm))
-    return type(norm) is nn.BatchNorm2d and not norm.training and norm.running_mean is not None and not listened
+    """Whether the norm is a fixed scale and shift of each channel, and nobody observes it or the convolution."""
+    fixed = type(norm) is nn.BatchNorm2d and not norm.training and norm.running_mean is not None
+    none = type(norm) is nn.Identity
+    return (fixed or none) and type(conv) is nn.Conv2d and not is_observed(conv) and not is_observed(norm)

@@ -2,9 +2,8 @@
 
 import torch
 from torch import Tensor, nn
-from torch._C._functorch import peek_interpreter_stack
 
-from acda.ops.tracing import untraced
+from acda.ops.tracing import is_transformed, untraced
 
 
 def any_channels_last(*tensors: Tensor) -> bool:
@@ -46,7 +45,7 @@ def lay_out(tensor: Tensor, channels_last: bool) -> Tensor:
     Returns:
         The same values.
     """
-    if not torch.compiler.is_compiling() and peek_interpreter_stack() is not None:
+    if not torch.compiler.is_compiling() and is_transformed():
         return tensor
     return tensor.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 

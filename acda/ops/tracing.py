@@ -4,7 +4,10 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import torch
+from torch import Tensor
+from torch._C._functorch import peek_interpreter_stack
 from torch.autograd import forward_ad
+from torch.nn import Parameter
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -18,6 +21,17 @@ def is_captured() -> bool:
 def is_in_forward_mode() -> bool:
     """Tell whether tangents are computed along with values, as :func:`torch.func.jvp` does."""
     return forward_ad._current_level >= 0
+
+
+def is_transformed() -> bool:
+    """Tell whether a transform of :mod:`torch.func`, such as ``vmap``, is at work."""
+    return peek_interpreter_stack() is not None
+
+
+def runs_plainly(*tensors: Tensor) -> bool:
+    """Tell whether tensors are PyTorch's own, and nobody looks on at what is done with them, or transforms it."""
+    plain = all(type(tensor) in (Tensor, Parameter) for tensor in tensors)
+    return plain and not (is_captured() or is_in_forward_mode() or is_transformed())
 
 
 def is_traced() -> bool:

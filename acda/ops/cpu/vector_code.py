@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
 
-class _Emitter:
+class Emitter:
     """Writes vector instructions for one element type and number of lanes."""
 
     def __init__(self, builder: Any, double: int, lanes: int) -> None:
@@ -46,6 +46,7 @@ class _Emitter:
         return self.builder.udiv(value, divisor), self.builder.urem(value, divisor)
 
     def pointer(self, address: Any, to: Any) -> Any:
+        """Make a pointer of an address."""
         return self.builder.inttoptr(address, to.as_pointer())
 
     def accumulator(self) -> Any:
@@ -54,10 +55,17 @@ class _Emitter:
         self.builder.store(self.zero, slot)
         return slot
 
+    def constant(self, value: float) -> Any:
+        """One number in all lanes."""
+        return ir.Constant(self.vector, [value] * self.lanes)
+
+    def function(self, name: str, *arguments: Any) -> Any:
+        """Call one of LLVM's functions of vectors, such as ``fma``."""
+        return self._call(f"llvm.{name}.{self._suffix}", self.vector, *arguments)
+
     def multiply_add(self, a: Any, b: Any, slot: Any) -> None:
         """``slot += a · b``."""
-        total = self._call(f"llvm.fma.{self._suffix}", self.vector, a, b, self.builder.load(slot))
-        self.builder.store(total, slot)
+        self.builder.store(self.function("fma", a, b, self.builder.load(slot)), slot)
 
     def first(self, valid: Any) -> Any:
         """Mask of the first ``valid`` lanes."""
@@ -86,7 +94,11 @@ class _Emitter:
 
     def splat(self, address: Any) -> Any:
         """One element in all lanes."""
-        return self._broadcast(self.builder.load(self.pointer(address, self.vector.element)), self.vector)
+        return self.broadcast(self.builder.load(self.pointer(address, self.vector.element)))
+
+    def broadcast(self, value: Any) -> Any:
+        """One value in all lanes."""
+        return self._broadcast(value, self.vector)
 
     def _broadcast(self, value: Any, to: Any) -> Any:
         undefined = ir.Constant(to, ir.Undefined)
@@ -162,7 +174,7 @@ def combine(
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         out_, out_b, initial_, initial_b, fac, fac_b, fac_r, fac_s, src, src_r, src_s = values[5:16]
         num_rows, num_columns, num_channels = values[16:]
-        emit = _Emitter(builder, is_double, num_lanes)
+        emit = Emitter(builder, is_double, num_lanes)
         one = num_lanes * emit.bytes
 
         def tile(part: range, width: int, offset: Any, mask: Any) -> None:
@@ -227,7 +239,7 @@ def correlate(
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         out_, out_b, left_, left_b, right_, right_s, num_columns, num_channels = values[4:]
-        emit = _Emitter(builder, is_double, num_lanes)
+        emit = Emitter(builder, is_double, num_lanes)
         whole, rest = emit.divide(num_channels, num_lanes)
 
         def tile(part: range, width: int, first: Any) -> None:
