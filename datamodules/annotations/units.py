@@ -1,5 +1,6 @@
 """Positions in fractions or percent of an image, and in pixels."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,9 @@ FULL: dict[Unit, float] = {"fraction": 1.0, "percent": 100.0}
 
 _FEW = 3  # so many positions tell a unit
 _LARGE = 100  # an image of so many pixels is no image of one
-_SOME, _WIDE = 20, 400  # so many positions in the first hundredth of images that are so large are suspicious
+_SOME, _LONG = 20, 200  # so many positions within the first 100 pixels of images of so long a side are suspicious
+
+_log = logging.getLogger(__name__)
 
 
 def to_pixels(points: FilePoints, unit: Unit, height: int, width: int) -> FilePoints:
@@ -39,7 +42,7 @@ def check_unit(images: Sequence[ImageAnnotation], sizes: Sequence[tuple[int, int
     """Refuse positions that speak for another unit than the one they are taken for.
 
     That is so if all lie in the first pixel or percent of large images, or most lie far outside of all images. It takes
-    at least three positions. Where findings are collected, pixels that may be percent are noted, too.
+    at least three positions. Pixels that may be percent are warned of; where findings are collected, they are noted.
 
     Args:
         images: All images of a source.
@@ -58,14 +61,16 @@ def check_unit(images: Sequence[ImageAnnotation], sizes: Sequence[tuple[int, int
         return
     if unit != "fraction" and values.max() <= 1 and all(min(size) >= _LARGE for _, size in some):
         _refuse_unit(unit, f"all {len(values):,} positions lie between 0 and {values.max():g}", "fraction", source)
-    found = present_findings()
-    largest, smallest = values.max(), min(min(size) for _, size in some)
-    if found and unit == "pixels" and 1 < largest <= FULL["percent"] and len(values) >= _SOME and smallest >= _WIDE:
-        found.note(
-            POSITIONS,
-            f"'{source}': all {len(values):,} positions lie between 0 and {largest:g} in images of {smallest} pixels "
-            "and more. If they are percent, set --data.init_args.coordinates=percent",
+    largest, longest = values.max(), min(max(size) for _, size in some)
+    if unit == "pixels" and 1 < largest <= FULL["percent"] and len(values) >= _SOME and longest >= _LONG:
+        suspicion = (
+            f"'{source}': all {len(values):,} positions lie between 0 and {largest:g} in images with sides of "
+            f"{longest} pixels and more. If they are percent, set --data.init_args.coordinates=percent"
         )
+        if found := present_findings():
+            found.note(POSITIONS, suspicion)
+        else:
+            _log.warning("%s", suspicion)
     if unit != "pixels" and np.median(values) > FULL[unit]:
         likely: Unit = "percent" if unit == "fraction" and values.max() <= FULL["percent"] else "pixels"
         _refuse_unit(unit, f"most coordinates are above {FULL[unit]:g}, up to {values.max():g}", likely, source)

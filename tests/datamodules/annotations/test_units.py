@@ -65,3 +65,16 @@ def test_what_may_be_so_is_left(points: list[list[float]], unit: Unit) -> None:
 
 def test_positions_in_images_of_a_few_pixels() -> None:
     check_unit(images(FRACTIONS, "pixels"), [(8, 640), (600, 800)], Path("a.csv"))
+
+
+@pytest.mark.parametrize(
+    ("times", "sizes", "told"), [(7, SIZES, True), (6, SIZES, False), (7, [(150, 180)] * 2, False)]
+)
+def test_pixels_that_may_be_percent_are_warned_of(
+    times: int, sizes: list[tuple[int, int]], told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From 20 positions on, in images of which a side has 200 pixels."""
+    check_unit(images(times * PERCENT, "pixels"), sizes, Path("a.csv"))
+    assert bool(caplog.records) is told
+    if told:
+        assert "set --data.init_args.coordinates=percent" in caplog.records[0].getMessage()
