@@ -39,9 +39,10 @@ def cells(epochs: int | None = None, count: int = 40) -> Canvas:
         (best,) = (find_newest_run(folder / "runs") / "checkpoints").glob("epoch*.ckpt")
         task = CountingTask.load_from_checkpoint(best, map_location="cpu").eval()
         data = PointsDataModule(str(where["images_dir"]), annotations=str(where["annotations"]), num_workers=0)
+        data.setup("fit")
         data.setup("test")
         tests = list(data.test_dataloader())
         with torch.no_grad():
             densities = [task.network(photograph.image) / task.density_scale for photograph in tests]
-    training = f"trained on {count - len(tests)} photographs"
+    training = f"Trained on {len(data.train_samples())} photographs"
     return draw(tests, densities, training, "photograph", "photographs", "cells")
