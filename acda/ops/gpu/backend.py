@@ -13,7 +13,8 @@ from acda.ops.after_import import constant_to_compilers
 from acda.ops.blocks import Block
 from acda.ops.geometry import Geometry
 from acda.ops.gpu import tile_sizes
-from acda.ops.gpu.launch import Launch, interpreted, plan
+from acda.ops.gpu.launch import TAP_MULTIPLE, Launch, interpreted, plan, tap_layout
+from acda.ops.matrix_products import TapLayout
 
 # What exists between input and output for one block has about this many elements: 128 MB in bfloat16. Several images
 # make a block unless they are large, so that launching kernels costs little beside running them.
@@ -61,13 +62,19 @@ class Kernels:
             least where kernels are interpreted.
     """
 
-    tap_multiple = 8  # 16 bytes in the halves: what Tensor Cores read of a row of the atoms, and of the bases
-
     def __init__(
         self, run: Callable[[Launch], object] = operator.call, capability: tuple[int, int] | None = None
     ) -> None:
         self._run = run
         self._fixed_capability = capability
+
+    def tap_layout(self, geometry: Geometry, num_atoms: int) -> TapLayout:
+        """As the halo of a tile has them, see :func:`acda.ops.gpu.launch.tap_layout`."""
+        return tap_layout(geometry, num_atoms)
+
+    def grad_layout(self, geometry: Geometry) -> TapLayout:
+        """One after the other."""
+        return TapLayout.packed(geometry.kernel_size, TAP_MULTIPLE)
 
     def compute_dtype(self, dtype: torch.dtype) -> torch.dtype:
         """Every dtype is computed in itself."""
@@ -81,7 +88,7 @@ class Kernels:
         """Convolve with the atoms."""
         if out.numel():
             tensors = {"atoms": atoms, "out": out}
-            self._run(plan("convolve", x, _whole(outputs, x), outputs, tensors, geometry, self._capability_of(x)))
+            self._run(plan("forward", x, _whole(outputs, x), outputs, tensors, geometry, self._capability_of(x)))
 
     def gather(
         self, grad: Tensor, atoms: Tensor, inputs: Block, outputs: Block, geometry: Geometry, out: Tensor
@@ -91,7 +98,7 @@ class Kernels:
             out.zero_()
         elif out.numel():
             tensors, capability = {"atoms": atoms, "out": out}, self._capability_of(grad)
-            self._run(plan("convolve", grad, outputs, inputs, tensors, geometry, capability, transposed=True))
+            self._run(plan("gather", grad, outputs, inputs, tensors, geometry, capability))
 
     def correlate(self, x: Tensor, grad_z: Tensor, outputs: Block, geometry: Geometry, out: Tensor) -> None:
         """Compute the gradient of the atoms."""
