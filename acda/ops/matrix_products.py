@@ -55,8 +55,8 @@ class TapLayout(NamedTuple):
 class Kernels(Protocol):
     """What a backend compiles. Tensors are contiguous, of one dtype, and lie on one device; ``out`` is all written.
 
-    What atoms have between rows of taps and after the last is zero, or not a number where taps are not finite. Gradients
-    there must be zero.
+    What atoms have between rows of taps and after the last is zero, or not a number where taps are not finite.
+    Gradients there must be zero.
     """
 
     def tap_layout(self, geometry: Geometry, num_atoms: int) -> TapLayout:

@@ -8,7 +8,8 @@ from pathlib import Path
 _INSTRUCTION = re.compile(r"\s*/\*[0-9a-f]{4,}\*/\s+(.*?)\s*;")
 _LABEL = re.compile(r"(\.L_x_\d+):")
 _JUMP = re.compile(r"(?:BRA|CALL\.REL\.NOINC).*`\((\.L_x_\d+)\)")
-_TENSOR_CORES = re.compile(r"\b(?:HGMMA|HMMA|UTCHMMA)\b")
+_CONDITIONAL = re.compile(r"@|BRA\.U ")
+_TENSOR_CORES = re.compile(r"\b(?:HGMMA|HMMA)\b")
 
 
 def run_tool(tool: str, binary: bytes, *options: str) -> str:
@@ -57,16 +58,14 @@ def count_instructions(disassembly: str, passes: int) -> int:
         products += bool(_TENSOR_CORES.search(instruction))
         if "EXIT" in instruction:
             break
-        if target is not None and not instruction.startswith("@"):
+        if target is None:
+            at += 1
+        elif not _CONDITIONAL.match(instruction):
             at = target
-            continue
-        following = jumps[at + 1]
-        if target is not None and target <= at:  # back to the loop's first instruction
+        elif target <= at:  # back to the loop's first instruction
             left[at] -= 1
             at = target if left[at] >= 0 else at + 1
-        elif (
-            target is not None and following is not None and following <= at and instructions[at + 1].startswith("BRA")
-        ):
+        elif (back := jumps[at + 1]) is not None and back <= at and not _CONDITIONAL.match(instructions[at + 1]):
             left[at] -= 1  # out of the loop, or else back
             at = at + 1 if left[at] >= 0 else target
         else:

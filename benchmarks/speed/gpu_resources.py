@@ -1,7 +1,7 @@
 """What the GPU kernels take of a multiprocessor, found by compiling them; no GPU is needed.
 
-``python -m benchmarks.speed.gpu_resources`` for all architectures that the kernels are made for, or ``--arch 90`` for one,
-that of the H100. The layer is that of the paper's Table 6: 256 channels in and out, 100×100 pixels, six atoms.
+``python -m benchmarks.speed.gpu_resources`` for all architectures that the kernels are made for, or ``--arch 90`` for
+that of the H100 alone. The layer is that of the paper's Table 6: 256 channels in and out, 100×100 pixels, six atoms.
 """
 
 import argparse
@@ -69,8 +69,8 @@ def compile_launch(run: Launch, capability: tuple[int, int]) -> records.Row:
         capability: Compute capability of the GPU.
 
     Returns:
-        Registers and spilled bytes of a thread, shared bytes of a program, which tensor-core instruction is used, and how
-        many instructions a thread executes where it is.
+        Registers and spilled bytes of a thread, shared bytes of a program, which tensor-core instruction is used, and,
+        if all warps use it, how many instructions a thread executes.
     """
     import triton
     from triton.backends.compiler import GPUTarget
@@ -100,14 +100,16 @@ def compile_launch(run: Launch, capability: tuple[int, int]) -> records.Row:
     passes = ceil(run.arguments.get("part_channels", CHANNELS) / run.arguments["BLOCK_CHANNELS"])
     registers, stack = (int(re.findall(rf"{name}:(\d+)", usage)[-1]) for name in ("REG", "STACK"))
     multiply = re.findall(r"wgmma\.mma_async|mma\.sync|tcgen05\.mma", compiled.asm["ptx"])
+    tensor_cores = multiply[0] if multiply else ""
+    instructions = None
+    if tensor_cores.startswith(("mma", "wgmma")):
+        instructions = count_instructions(run_tool("nvdisasm", compiled.asm["cubin"], "-c"), passes)
     return {
         "registers": registers,
         "spilled_bytes": stack,  # the kernels have no arrays of their own: only spilled registers are on the stack
         "shared_bytes": compiled.metadata.shared,
-        "tensor_cores": multiply[0] if multiply else "",
-        "instructions": count_instructions(run_tool("nvdisasm", compiled.asm["cubin"], "-c"), passes)
-        if multiply
-        else None,
+        "tensor_cores": tensor_cores,
+        "instructions": instructions,
     }
 
 

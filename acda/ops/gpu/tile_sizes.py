@@ -69,7 +69,8 @@ def _table(halves: _Tiles) -> dict[torch.dtype, _Tiles]:
 _TILES = {
     (8, 0): _table(_halves(registers=None)),
     (9, 0): _table(_halves(registers=128)),
-    (10, 0): _table(_halves(registers=None)),
+    (10, 0): _table(_halves(registers=128)),
+    (12, 0): _table(_halves(registers=None)),
 }
 LEAST_CAPABILITY = min(_TILES)
 

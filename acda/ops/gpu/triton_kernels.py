@@ -196,9 +196,17 @@ def _add_up(
         row_v: Vertical position of its pixel in the region.
         row_h: Horizontal position.
         channel: ``[1, channels to compute]``.
-        channels: Of the source.
-
-    The others are those of :func:`convolve`.
+        channels: This and the others: see :func:`convolve`.
+        num_atoms: See there.
+        source_columns: See there.
+        region_rows: See there.
+        region_columns: See there.
+        TAPS: See there.
+        SIDE: See there.
+        PITCH: See there.
+        STRIDE: See there.
+        DILATION: See there.
+        TRANSPOSED: See there.
     """
     sums = tl.zeros((number.shape[0], channel.shape[1]), tl.float32)
     for tap in range(0, SIDE * SIDE):
@@ -317,7 +325,7 @@ def convolve(
     halo_source = source + (first_v.to(tl.int64) * source_columns + first_h) * channels
 
     ROWS: tl.constexpr = TILE[0] * TILE[1] * TILE[2]
-    AT_ONCE: tl.constexpr = BLOCK_HALO >= HALO[0] * HALO[1]  # the whole halo is one factor, made once for all channels
+    AT_ONCE: tl.constexpr = HALO[0] * HALO[1] <= BLOCK_HALO  # the whole halo is one factor, made once for all channels
     column = tl.arange(0, BLOCK_HALO)
     if AT_ONCE:
         at_v, at_h, inside, below, beside = _columns(
@@ -357,8 +365,8 @@ def convolve(
         tl.store(out + (out_row + channel), total.to(out.dtype.element_ty), mask=exists[:, None] & within)
         sums += tl.sum(total, axis=1)
 
-    # Zero times NaN or infinity is NaN, so that what is not finite reaches rows that do not meet it. A finite sum of the
-    # totals tells that there was none; else add up again without the zeros, tap by tap.
+    # Zero times NaN or infinity is NaN, so that what is not finite reaches rows that do not meet it. A finite sum of
+    # the totals tells that there was none; else add up again without the zeros, tap by tap.
     if tl.sum(sums * 0.0, axis=0) != 0.0:
         tl.debug_barrier()  # other threads may have written what is written again
         PART: tl.constexpr = 32 if BLOCK_CHANNELS > 32 else BLOCK_CHANNELS  # not to need more registers than above
