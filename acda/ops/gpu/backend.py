@@ -2,55 +2,22 @@
 
 import operator
 from collections.abc import Callable
-from functools import cache, partial
-from importlib.util import find_spec
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from acda.ops import matrix_products
-from acda.ops.after_import import constant_to_compilers
 from acda.ops.blocks import Block
 from acda.ops.geometry import Geometry
 from acda.ops.gpu import tile_sizes
-from acda.ops.gpu.launch import TAP_MULTIPLE, Launch, interpreted, plan, tap_layout
+from acda.ops.gpu.launch import TAP_MULTIPLE, Launch, plan, tap_layout
+from acda.ops.gpu.requirements import ask_capability
 from acda.ops.matrix_products import TapLayout
 
 # What exists between input and output for one block has about this many elements: 128 MB in bfloat16. Several images
 # make a block unless they are large, so that launching kernels costs little beside running them.
 _BLOCK_ELEMENTS = 2**26
-_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-_HAS_TRITON = find_spec("triton") is not None
-
-
-@cache
-def _ask_capability(device: int) -> tuple[int, int]:
-    return torch.cuda.get_device_capability(device)
-
-
-@constant_to_compilers
-def _capability(device: int) -> tuple[int, int]:
-    return _ask_capability(device)
-
-
-def cannot_run(x: Tensor) -> str | None:
-    """Why the Triton kernels cannot take this input, or None if they can.
-
-    They run on the CPU for tests only, if ``TRITON_INTERPRET=1`` is set before Triton is imported.
-    """
-    if not _HAS_TRITON:
-        return "triton is not installed"
-    if x.dtype not in _DTYPES:
-        return f"it computes in float32, bfloat16 and float16, x is {x.dtype}"
-    if x.device.type == "cpu" and interpreted():
-        return None
-    if x.device.type != "cuda" or torch.version.hip is not None:
-        return f"it needs a CUDA GPU, x is on {x.device}"
-    capability = _capability(x.device.index)
-    if capability < tile_sizes.LEAST_CAPABILITY:
-        least, have = (".".join(map(str, c)) for c in (tile_sizes.LEAST_CAPABILITY, capability))
-        return f"it needs a GPU of compute capability {least}, x is on one of {have}"
-    return None
 
 
 class Kernels:
@@ -109,7 +76,7 @@ class Kernels:
     def _capability_of(self, tensor: Tensor) -> tuple[int, int]:
         if self._fixed_capability is not None:
             return self._fixed_capability
-        return _capability(tensor.device.index) if tensor.is_cuda else tile_sizes.LEAST_CAPABILITY
+        return ask_capability(tensor.device.index) if tensor.is_cuda else tile_sizes.LEAST_CAPABILITY
 
 
 def _whole(outputs: Block, x: Tensor) -> Block:
