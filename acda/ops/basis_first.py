@@ -74,13 +74,13 @@ def _filter(problem: Problem, images: slice) -> Tensor:
     x, geometry = problem.x[images], problem.geometry
     flat, bases = x.flatten(0, 1).unsqueeze(1), problem.bases.unsqueeze(1)
     filtered = F.conv2d(flat, bases, None, geometry.stride, geometry.padding, geometry.dilation)
-    return filtered.unflatten(0, x.shape[:2]).permute(0, 3, 4, 1, 2)
+    return torch.unflatten(filtered, 0, x.shape[:2]).permute(0, 3, 4, 1, 2)
 
 
 def _matrix(problem: Problem) -> Tensor:
     """Lay out the weight as ``[G, m · C / G, O / G]``, atoms slowest."""
     weight, groups = problem.weight, problem.groups
-    return weight.unflatten(0, (groups, -1)).permute(0, 3, 2, 1).flatten(1, 2)
+    return torch.unflatten(weight, 0, (groups, -1)).permute(0, 3, 2, 1).flatten(1, 2)
 
 
 def forward(problem: Problem) -> Tensor:
@@ -106,7 +106,7 @@ def backward(grad: Tensor, problem: Problem, needs: Needs) -> Gradients:
     grad_matrix = matrix.new_zeros(matrix.shape, dtype=summing)
     for images in _images(problem):
         grad_y = grad[images].permute(0, 2, 3, 1).reshape(-1, groups, weight.shape[0] // groups).movedim(1, 0)
-        by_group = torch.bmm(grad_y, matrix.mT).unflatten(2, (weight.shape[2], -1))  # [G, pixels, m, C / G]
+        by_group = torch.unflatten(torch.bmm(grad_y, matrix.mT), 2, (weight.shape[2], -1))  # [G, pixels, m, C / G]
         grad_z = by_group.permute(1, 2, 0, 3).reshape(*alpha[images].shape[:4], x.shape[1])
         filtered = _filter(problem, images) if needs.coefficients or needs.weight else None
         if needs.weight:
@@ -134,7 +134,7 @@ def backward(grad: Tensor, problem: Problem, needs: Needs) -> Gradients:
                 grad_x[images] = of_x.view(x[images].shape)
             if needs.bases:
                 grad_bases += of_bases.view(bases.shape)
-    grad_weight = grad_matrix.unflatten(1, (weight.shape[2], -1)).permute(0, 3, 2, 1).reshape(weight.shape)
+    grad_weight = torch.unflatten(grad_matrix, 1, (weight.shape[2], -1)).permute(0, 3, 2, 1).reshape(weight.shape)
     return (
         grad_x if needs.x else x.new_empty(0),
         grad_coefficients if needs.coefficients else x.new_empty(0),

@@ -42,7 +42,7 @@ def pack(data_dir: str, file: Path, sizes: dict[str, int]) -> None:
         images, labels = zip(*(read_images(folder / name, "labels", _CLASSES) for name in files), strict=True)
         arrays[f"{split}_images"] = np.concatenate(images)[: sizes[split]]
         arrays[f"{split}_labels"] = np.concatenate(labels)[: sizes[split]]
-    np.savez_compressed(file, **arrays)
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def unpack(file: Path, data_dir: Path) -> None:

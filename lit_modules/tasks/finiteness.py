@@ -60,7 +60,7 @@ class LateQuestion:
         if finite.is_cuda:
             self._answer = torch.empty((), dtype=finite.dtype, pin_memory=True)
             self._answer.copy_(finite, non_blocking=True)
-            self._copied = torch.cuda.Event()
+            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._copied.record()
 
     def answer(self) -> bool:

@@ -317,9 +317,9 @@ def convolve(
         atoms += corner * TAPS
         first_v, first_h = origin_v + top * STRIDE[0], origin_h + left * STRIDE[1]
         reached = True
-        APART_V: tl.constexpr = STRIDE[0] * TILE_STEP[0] // DILATION[0] * PITCH
-        APART_H: tl.constexpr = STRIDE[1] * TILE_STEP[1] // DILATION[1]
-        row = tl.where(exists, v * APART_V + h * APART_H, _FAR)
+        ROW_V: tl.constexpr = STRIDE[0] * TILE_STEP[0] // DILATION[0] * PITCH
+        ROW_H: tl.constexpr = STRIDE[1] * TILE_STEP[1] // DILATION[1]
+        row = tl.where(exists, v * ROW_V + h * ROW_H, _FAR)
         row_atoms = number * TAPS - row
         halo_atoms = atoms
     halo_source = source + (first_v.to(tl.int64) * source_columns + first_h) * channels
