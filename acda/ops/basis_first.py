@@ -108,9 +108,8 @@ def backward(grad: Tensor, problem: Problem, needs: Needs) -> Gradients:
         grad_y = grad[images].permute(0, 2, 3, 1).reshape(-1, groups, weight.shape[0] // groups).movedim(1, 0)
         by_group = torch.unflatten(torch.bmm(grad_y, matrix.mT), 2, (weight.shape[2], -1))  # [G, pixels, m, C / G]
         grad_z = by_group.permute(1, 2, 0, 3).reshape(*alpha[images].shape[:4], x.shape[1])
-        filtered = _filter(problem, images) if needs.coefficients or needs.weight else None
+        filtered = _filter(problem, images) if needs.coefficients or needs.weight else x[:0]
         if needs.weight:
-            assert filtered is not None
             grad_matrix += torch.bmm(_by_group(alpha[images] @ filtered.mT, groups).mT, grad_y)
         if needs.coefficients:
             grad_coefficients.permute(0, 3, 4, 1, 2)[images] = grad_z @ filtered
