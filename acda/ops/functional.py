@@ -7,10 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from acda.ops import reference
+from acda.ops import basis_first, reference
 from acda.ops.cpu import backend as cpu
 from acda.ops.geometry import Geometry, IntOrPair, odd_square
 from acda.ops.gpu import backend as gpu
+from acda.ops.gpu import requirements
 from acda.ops.layout import any_channels_last, lay_out
 from acda.ops.problem import Problem
 from acda.ops.registration import Forward, register
@@ -22,12 +23,16 @@ _log = logging.getLogger(__name__)
 class _Backend(NamedTuple):
     operator: Forward
     cannot_run: Callable[[Tensor], str | None]
+    slower: Callable[[Problem], str | None] = lambda problem: None
 
 
-# Fastest first: "auto" takes the first that can run.
+# Fastest first: "auto" takes the first that can run and is not slower than those that follow.
 _BACKENDS = {
     "cpu": _Backend(register("cpu", cpu.forward, cpu.backward), cpu.cannot_run),
-    "triton": _Backend(register("triton", gpu.forward, gpu.backward), gpu.cannot_run),
+    "triton": _Backend(register("triton", gpu.forward, gpu.backward), requirements.cannot_run),
+    "basis_first": _Backend(
+        register("basis_first", basis_first.forward, basis_first.backward), basis_first.cannot_run, basis_first.slower
+    ),
     "reference": _Backend(register("reference", reference.forward, reference.backward), reference.cannot_run),
 }
 _logged: set[str] = set()
@@ -43,19 +48,19 @@ def check_backend(backend: str) -> None:
         raise ValueError(f"backend must be 'auto' or one of {sorted(_BACKENDS)}, got {backend!r}")
 
 
-def _choose(backend: str, x: Tensor) -> Forward:
+def _choose(backend: str, problem: Problem) -> Forward:
     check_backend(backend)
     if backend == "auto":
         for name, candidate in _BACKENDS.items():
-            reason = candidate.cannot_run(x)
+            reason = candidate.cannot_run(problem.x) or candidate.slower(problem)
             if name not in _logged and not torch.compiler.is_compiling():
                 _logged.add(name)
                 _log.debug(
-                    "adaptive_conv2d: backend %s %s", name, "runs" if reason is None else f"cannot run: {reason}"
+                    "adaptive_conv2d: backend %s %s", name, "runs" if reason is None else f"does not run: {reason}"
                 )
             if reason is None:
                 return candidate.operator
-    reason = _BACKENDS[backend].cannot_run(x)
+    reason = _BACKENDS[backend].cannot_run(problem.x)
     if reason is not None:
         raise RuntimeError(f"backend={backend!r} cannot run: {reason}")
     return _BACKENDS[backend].operator
@@ -130,7 +135,7 @@ def adaptive_conv2d(
         dilation: Pixels between taps.
         groups: Groups of channels; the atoms are shared by all of them.
         backend: ``"auto"`` for the fastest that can run, or a name: ``"cpu"`` (loops compiled by numba), ``"triton"``
-            (an NVIDIA GPU) or ``"reference"`` (plain PyTorch, anywhere).
+            (an NVIDIA GPU), ``"reference"`` or ``"basis_first"`` (both plain PyTorch, anywhere).
 
     Returns:
         Output ``[N, O, H_out, W_out]`` with ``H_out = ⌊(H + 2·padding − dilation·(l−1) − 1) / stride⌋ + 1``, in memory
@@ -150,4 +155,4 @@ def adaptive_conv2d(
         x, coefficients, bases, weight = (t.to(dtype) for t in (x, coefficients, bases, weight))
         bias = None if bias is None else bias.to(dtype)
     problem = untraced(_check, x, coefficients, bases, weight, bias, (stride, padding, dilation), groups)
-    return lay_out(_choose(backend, x)(problem), any_channels_last(x))
+    return lay_out(_choose(backend, problem)(problem), any_channels_last(x))

@@ -13,8 +13,8 @@ exists for one block at a time.
 """
 
 from collections.abc import Iterator
-from math import prod
-from typing import Protocol
+from math import ceil, prod
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -25,14 +25,47 @@ from acda.ops.geometry import Geometry
 from acda.ops.problem import Gradients, Needs, Problem
 
 
+class TapLayout(NamedTuple):
+    """Where the taps of an atom stand among T numbers: that of row i and column j at ``i · pitch + j``.
+
+    Attributes:
+        pitch: Distance of rows, at least l.
+        size: T, at least ``(l − 1) · pitch + l``.
+    """
+
+    pitch: int
+    size: int
+
+    @classmethod
+    def packed(cls, kernel_size: int, multiple: int) -> "TapLayout":
+        """Rows without a gap, and a size that is a multiple of a number."""
+        return cls(kernel_size, ceil(kernel_size**2 / multiple) * multiple)
+
+    def spread(self, bases: Tensor) -> Tensor:
+        """Lay out ``[K, l, l]`` as ``[K, T]``, with zeros between rows and after the last."""
+        rows = F.pad(bases, (0, self.pitch - bases.shape[2])).flatten(1)
+        return F.pad(rows, (0, self.size - rows.shape[1]))
+
+    def collect(self, taps: Tensor, kernel_size: int) -> Tensor:
+        """Collect ``[K, l, l]`` from ``[K, T]``."""
+        rows = F.pad(taps, (0, kernel_size * self.pitch - self.size))
+        return rows.view(-1, kernel_size, self.pitch)[..., :kernel_size]
+
+
 class Kernels(Protocol):
     """What a backend compiles. Tensors are contiguous, of one dtype, and lie on one device; ``out`` is all written.
 
-    ``atoms`` has T ≥ l² taps, T being l² rounded up to ``tap_multiple``; what stands in those beyond l² is of no
-    consequence to the results, but gradients there must be zero.
+    What atoms have between rows of taps and after the last is zero, or not a number where taps are not finite.
+    Gradients there must be zero.
     """
 
-    tap_multiple: int
+    def tap_layout(self, geometry: Geometry, num_atoms: int) -> TapLayout:
+        """Choose where the taps of the atoms stand that kernels read."""
+        ...
+
+    def grad_layout(self, geometry: Geometry) -> TapLayout:
+        """Choose where their gradients are to stand."""
+        ...
 
     def compute_dtype(self, dtype: torch.dtype) -> torch.dtype:
         """Choose the dtype to convert operands of ``dtype`` to."""
@@ -77,7 +110,7 @@ class Kernels(Protocol):
             grad_z: ``[pixels of outputs, m, C]``.
             outputs: Block of output pixels.
             geometry: Where the windows lie.
-            out: For dD, ``[pixels of outputs, m, T]``.
+            out: For dD, ``[pixels of outputs, m, T]`` with the T of :meth:`grad_layout`.
         """
         ...
 
@@ -106,7 +139,8 @@ class Operands:
 
     Attributes:
         x: ``[N, H, W, C]``.
-        bases: ``[K, T]``.
+        square_bases: ``[K, l, l]``.
+        bases: ``[K, T]``, as atoms are.
         weight: ``[G, O / G, C / G, m]``.
         geometry: Where the windows lie.
         scratch: Memory for intermediate results, of the dtype that is computed in.
@@ -114,10 +148,10 @@ class Operands:
 
     def __init__(self, kernels: Kernels, problem: Problem) -> None:
         dtype = kernels.compute_dtype(problem.x.dtype)
-        flat = problem.bases.flatten(1).to(dtype)
         self.kernels = kernels
         self.x = problem.x.permute(0, 2, 3, 1).to(dtype).contiguous()
-        self.bases = F.pad(flat, (0, -flat.shape[1] % kernels.tap_multiple))
+        self.square_bases = problem.bases.to(dtype)
+        self.bases = kernels.tap_layout(problem.geometry, problem.weight.shape[2]).spread(self.square_bases)
         self.weight = problem.weight.reshape(problem.groups, -1, *problem.weight.shape[1:]).to(dtype)
         self.geometry = problem.geometry
         self.scratch = _Scratch(self.x)
@@ -215,7 +249,7 @@ def backward(kernels: Kernels, grad: Tensor, problem: Problem, needs: Needs) -> 
     return (
         grad_x.to(x.dtype).permute(0, 3, 1, 2) if needs.x else x.new_empty(0),
         grad_coefficients if needs.coefficients else x.new_empty(0),
-        grad_bases.to(bases.dtype).contiguous().view_as(bases) if needs.bases else x.new_empty(0),
+        grad_bases.to(bases.dtype).contiguous() if needs.bases else x.new_empty(0),
         grad_weight.to(weight.dtype).contiguous() if needs.weight else x.new_empty(0),
     )
 
@@ -242,9 +276,10 @@ def _through_channels(operands: Operands, grad: Tensor, needs: Needs) -> tuple[T
 
 
 def _through_atoms(operands: Operands, grad: Tensor, grad_coefficients: Tensor, needs: Needs) -> Tensor:
-    """Gradient of the bases, ``[K, l²]``; that of the coefficients, if needed, is written to a tensor like them."""
+    """Gradient of the bases, ``[K, l, l]``; that of the coefficients, if needed, is written to a tensor like them."""
     groups, out_per_group, _, num_atoms = operands.weight.shape
-    scratch, bases = operands.scratch, operands.bases
+    scratch, layout = operands.scratch, operands.kernels.grad_layout(operands.geometry)
+    bases = layout.spread(operands.square_bases)
     project = operands.weight.permute(0, 1, 3, 2).reshape(groups, out_per_group, -1)
     grad_bases = _sums_like(bases)
     for outputs in operands.output_blocks() if needs.bases or needs.coefficients else ():
@@ -262,7 +297,7 @@ def _through_atoms(operands: Operands, grad: Tensor, grad_coefficients: Tensor, 
                 part.copy_(torch.mm(flat, bases.t(), out=scratch("alpha", len(flat), len(bases))).view(part.shape))
         if needs.bases:
             grad_bases += operands.alpha(outputs).t() @ flat
-    return grad_bases[:, : operands.geometry.kernel_size**2]
+    return layout.collect(grad_bases, operands.geometry.kernel_size)
 
 
 def _sums_like(tensor: Tensor) -> Tensor:

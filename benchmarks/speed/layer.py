@@ -177,8 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             measured = measure(shape, options)
             print(records.table(measured, _HEADINGS, digits=3), end="\n\n", flush=True)
             rows += measured
-    if options.csv is not None:
-        records.write(options.csv, rows)
+            if options.csv is not None:
+                records.write(options.csv, rows)
 
 
 if __name__ == "__main__":

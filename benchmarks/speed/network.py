@@ -229,12 +229,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for network in options.network:
             setup = Setup(network, options.batch, options.size, options.dtype, options.device.type)
             rows += measure(setup, options)
+            if options.csv is not None:
+                records.write(options.csv, rows)
     print(records.table(rows, _HEADINGS))
     print("\nPaper, Table 7 (a network of other widths): parameters, memory, time of an iteration")
     for name, (millions, memory, seconds) in PAPER.items():
         print(f"{name:5}  {millions:.2f} M  {memory}  {seconds} s")
-    if options.csv is not None:
-        records.write(options.csv, rows)
 
 
 if __name__ == "__main__":

@@ -266,7 +266,7 @@ def _fastest(found: Mapping[str, Candidate]) -> str | None:
     return next((name for name, candidate in found.items() if candidate.ours), None)
 
 
-def _compare_shapes(options: argparse.Namespace) -> list[records.Row]:
+def _compare_shapes(options: argparse.Namespace) -> None:
     found = candidates(options.dtype, options.device)
     patterns = options.only or MEASURED[options.device.type]
     found = {name: c for name, c in found.items() if any(fnmatch(name, pattern) for pattern in patterns)}
@@ -284,10 +284,11 @@ def _compare_shapes(options: argparse.Namespace) -> list[records.Row]:
                 print(f"Targets of {row['candidate']}: {row['targets']}.")
         print(flush=True)
         every += rows
-    return every
+        if options.csv is not None:
+            records.write(options.csv, every)
 
 
-def _scale(options: argparse.Namespace) -> list[records.Row]:
+def _scale(options: argparse.Namespace) -> None:
     found = candidates(options.dtype, options.device)
     found = {name: candidate for name, candidate in found.items() if name in (_fastest(found), "published")}
     every: list[records.Row] = []
@@ -301,8 +302,9 @@ def _scale(options: argparse.Namespace) -> list[records.Row]:
                 row[f"{kind}_bytes_per_pixel"] = None if mebibytes is None else 2**20 * mebibytes / shape.pixels
         timing.progress("")
         every += rows
+        if options.csv is not None:
+            records.write(options.csv, every)
     print(records.table(every, _SCALING_HEADINGS, digits=3))
-    return every
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -320,9 +322,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if reason is not None:
             timing.say_once(f"acda {name} cannot run: {reason}")
     with timing.equal_terms():
-        rows = _compare_shapes(options) if options.scaling is None else _scale(options)
-    if options.csv is not None:
-        records.write(options.csv, rows)
+        if options.scaling is None:
+            _compare_shapes(options)
+        else:
+            _scale(options)
 
 
 if __name__ == "__main__":

@@ -127,6 +127,7 @@ def _search(built: Namespace) -> Any:
 
 def _end_where_loss_is_not_finite(model: LightningModule, trainer: RunTrainer) -> None:
     step = model.training_step
+    vars(model)["asks_at_once"] = True
 
     def training_step(*args: Any, **kwargs: Any) -> Tensor | Any:
         try:

@@ -20,6 +20,7 @@ from lit_modules.errors import TrainingError, UsageError
 from lit_modules.lightning_private import is_configured
 from lit_modules.metrics.sample_mean import SampleMean
 from lit_modules.random_state import capture_torch_state
+from lit_modules.tasks.finiteness import FinitenessCheck, TrainingStep, is_asked_late
 from lit_modules.tasks.non_finite import explain_loss, explain_weights
 
 Stage = Literal["train", "val", "test"]
@@ -47,9 +48,10 @@ class Task(LightningModule, ABC):
     In ``validation_step`` and ``test_step`` callbacks get, as ``outputs``, the prediction of the :class:`StepOutput`
     that :meth:`step` gave; of a subclass of it, which has more to tell, they get the whole. ``pictures`` gets the same.
 
-    Training ends with a :class:`lit_modules.errors.TrainingError` at the first loss that is not finite, and no
-    checkpoint gets weights that are not. The network's weights lie channels last in memory, so that all between its
-    convolutions does and nothing is copied there. Compiling, by ``torch.compile``, leaves its state dict as it is.
+    Training ends with a :class:`lit_modules.errors.TrainingError` at the first loss that is not finite, on an
+    accelerator one step later, and no checkpoint gets weights that are not. The network's weights lie channels last in
+    memory, so that all between its convolutions does and nothing is copied there. Compiling, by ``torch.compile``,
+    leaves its state dict as it is.
 
     Args:
         network: What is trained.
@@ -81,6 +83,8 @@ class Task(LightningModule, ABC):
         self.make_lr_scheduler = lr_scheduler
         self.lr_scheduler_interval = lr_scheduler_interval
         self.decay_norms_and_biases = decay_norms_and_biases
+        self.asks_at_once = False
+        self._finiteness = FinitenessCheck(self._end_training)
         self.val_loss, self.test_loss = SampleMean(), SampleMean()
         if compile_network:
             self.network.compile()
@@ -127,27 +131,39 @@ class Task(LightningModule, ABC):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Train on a batch; logs ``train/loss``.
 
-        Each step waits for the device, and for the other processes, to know whether its loss is finite.
+        No step waits for an accelerator: whether its loss is finite is asked at the next one, or at once of the last
+        one of an epoch.
 
         Raises:
             TrainingError: If it is not, in any process.
         """
         drawn = capture_torch_state(self.device)
         loss = self._step(batch, "train").loss
-        if not self.trainer.strategy.reduce_boolean_decision(bool(loss.isfinite())):
-            loss = loss.detach()  # lets go of what backward would need
-            raise TrainingError(
-                explain_loss(self, batch, batch_idx, loss, lambda: self.step(batch, "train").loss, drawn)
-            )
+        taken = TrainingStep(batch, batch_idx, loss.detach(), drawn, self.trainer.global_step, self.current_epoch)
+        late = is_asked_late(self.device) and not self.asks_at_once and not self.trainer.is_last_batch
+        self._finiteness.ask(taken, late)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.id))
         return loss
 
+    def _end_training(self, taken: TrainingStep, over: bool) -> None:
+        again = None if over else lambda: self.step(taken.batch, "train").loss
+        raise TrainingError(explain_loss(self, taken, again))
+
+    def on_train_end(self) -> None:
+        """Make sure that the last loss was finite.
+
+        Raises:
+            TrainingError: If it was not.
+        """
+        self._finiteness.finish()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Make sure that weights are finite, whose next loss would come too late.
+        """Make sure that loss and weights are finite, whose next loss would come too late.
 
         Raises:
             TrainingError: If one is not.
         """
+        self._finiteness.finish()
         message = explain_weights(self)
         if message is not None:
             raise TrainingError(message)

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._pytree import tree_leaves
 
 from lit_modules.random_state import TorchStates, restore_torch_state
+from lit_modules.tasks.finiteness import TrainingStep
 
 _SHOWN = 5  # samples that a message names
 _CHECKPOINTS = (
@@ -20,10 +21,13 @@ _CHECKPOINTS = (
     "gone wrong by then"
 )
 
+_UPDATED = (
+    "not looked for, since weights were updated before the loss was known; --trainer.detect_anomaly=true shows the "
+    "operation if gradients were not finite"
+)
 
-def explain_loss(
-    task: LightningModule, batch: Any, batch_idx: int, loss: Tensor, again: Callable[[], Tensor], drawn: TorchStates
-) -> str:
+
+def explain_loss(task: LightningModule, taken: TrainingStep, again: Callable[[], Tensor] | None) -> str:
     """Say where a loss that is not finite arose.
 
     The step is run once more, not compiled and without gradients, with the random numbers that it drew. Buffers and
@@ -31,22 +35,18 @@ def explain_loss(
 
     Args:
         task: Whose loss it is.
-        batch: Of which it is.
-        batch_idx: Number of the batch in its epoch.
-        loss: Scalar, without its graph; finite where another process has one that is not.
-        again: Runs the step, gives its loss.
-        drawn: State of the generators that the step's random numbers came from, before it.
+        taken: The step; its loss is finite where another process has one that is not.
+        again: Runs the step, gives its loss; None where the weights may have been updated by it.
 
     Returns:
         A few lines: loss, step and samples; the first place; what to do.
     """
-    where = _find_place(task, again, drawn)
-    when = f"step {task.trainer.global_step} (epoch {task.current_epoch}, batch {batch_idx})"
-    if loss.isfinite():
-        return f"the loss of another process is not finite at {when}; that process says where"
-    bad = _find_bad_samples(batch)
+    where = _find_place(task, again, taken.drawn) if again else _UPDATED
+    if taken.loss.isfinite():
+        return f"the loss of another process is not finite at {taken.when}; that process says where"
+    bad = _find_bad_samples(taken.batch)
     lines = [
-        f"the loss is {float(loss)} at {when}, samples: {_abbreviate(batch.id)}",
+        f"the loss is {float(taken.loss)} at {taken.when}, samples: {_abbreviate(taken.batch.id)}",
         *([f"data: {text}" for text in bad] or [f"first place: {where}"]),
         "what to do: mend these samples or leave them out" if bad else _advise(task),
         _CHECKPOINTS,

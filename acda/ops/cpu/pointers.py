@@ -14,10 +14,12 @@ from acda.ops.blocks import Block
 from acda.ops.cpu.taps import Table, Taps, met_by_inputs, met_by_outputs
 from acda.ops.cpu.threads import num_threads, run
 from acda.ops.geometry import Geometry
+from acda.ops.matrix_products import TapLayout
 
 # What exists between input and output for one block has about this many elements for each thread: 4 MB in float32,
 # near to a core's cache, while the matrix products are large enough to be efficient.
 _BLOCK_ELEMENTS = 2**20
+_TAP_MULTIPLE = 4
 HALVES = (torch.float16, torch.bfloat16)
 
 
@@ -32,7 +34,13 @@ class Sums(NamedTuple):
 class Kernels:
     """The compiled loops; see :class:`acda.ops.matrix_products.Kernels`."""
 
-    tap_multiple = 4
+    def tap_layout(self, geometry: Geometry, num_atoms: int) -> TapLayout:
+        """One after the other."""
+        return self.grad_layout(geometry)
+
+    def grad_layout(self, geometry: Geometry) -> TapLayout:
+        """One after the other."""
+        return TapLayout.packed(geometry.kernel_size, _TAP_MULTIPLE)
 
     def compute_dtype(self, dtype: torch.dtype) -> torch.dtype:
         """Halves are computed in float32."""

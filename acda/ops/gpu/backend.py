@@ -2,54 +2,22 @@
 
 import operator
 from collections.abc import Callable
-from functools import cache, partial
-from importlib.util import find_spec
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from acda.ops import matrix_products
-from acda.ops.after_import import constant_to_compilers
 from acda.ops.blocks import Block
 from acda.ops.geometry import Geometry
 from acda.ops.gpu import tile_sizes
-from acda.ops.gpu.launch import Launch, interpreted, plan
+from acda.ops.gpu.launch import TAP_MULTIPLE, Launch, plan, tap_layout
+from acda.ops.gpu.requirements import ask_capability
+from acda.ops.matrix_products import TapLayout
 
 # What exists between input and output for one block has about this many elements: 128 MB in bfloat16. Several images
 # make a block unless they are large, so that launching kernels costs little beside running them.
 _BLOCK_ELEMENTS = 2**26
-_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-_HAS_TRITON = find_spec("triton") is not None
-
-
-@cache
-def _ask_capability(device: int) -> tuple[int, int]:
-    return torch.cuda.get_device_capability(device)
-
-
-@constant_to_compilers
-def _capability(device: int) -> tuple[int, int]:
-    return _ask_capability(device)
-
-
-def cannot_run(x: Tensor) -> str | None:
-    """Why the Triton kernels cannot take this input, or None if they can.
-
-    They run on the CPU for tests only, if ``TRITON_INTERPRET=1`` is set before Triton is imported.
-    """
-    if not _HAS_TRITON:
-        return "triton is not installed"
-    if x.dtype not in _DTYPES:
-        return f"it computes in float32, bfloat16 and float16, x is {x.dtype}"
-    if x.device.type == "cpu" and interpreted():
-        return None
-    if x.device.type != "cuda" or torch.version.hip is not None:
-        return f"it needs a CUDA GPU, x is on {x.device}"
-    capability = _capability(x.device.index)
-    if capability < tile_sizes.LEAST_CAPABILITY:
-        least, have = (".".join(map(str, c)) for c in (tile_sizes.LEAST_CAPABILITY, capability))
-        return f"it needs a GPU of compute capability {least}, x is on one of {have}"
-    return None
 
 
 class Kernels:
@@ -61,13 +29,19 @@ class Kernels:
             least where kernels are interpreted.
     """
 
-    tap_multiple = 8  # 16 bytes in the halves: what Tensor Cores read of a row of the atoms, and of the bases
-
     def __init__(
         self, run: Callable[[Launch], object] = operator.call, capability: tuple[int, int] | None = None
     ) -> None:
         self._run = run
         self._fixed_capability = capability
+
+    def tap_layout(self, geometry: Geometry, num_atoms: int) -> TapLayout:
+        """As the halo of a tile has them, see :func:`acda.ops.gpu.launch.tap_layout`."""
+        return tap_layout(geometry, num_atoms)
+
+    def grad_layout(self, geometry: Geometry) -> TapLayout:
+        """One after the other."""
+        return TapLayout.packed(geometry.kernel_size, TAP_MULTIPLE)
 
     def compute_dtype(self, dtype: torch.dtype) -> torch.dtype:
         """Every dtype is computed in itself."""
@@ -81,7 +55,7 @@ class Kernels:
         """Convolve with the atoms."""
         if out.numel():
             tensors = {"atoms": atoms, "out": out}
-            self._run(plan("convolve", x, _whole(outputs, x), outputs, tensors, geometry, self._capability_of(x)))
+            self._run(plan("forward", x, _whole(outputs, x), outputs, tensors, geometry, self._capability_of(x)))
 
     def gather(
         self, grad: Tensor, atoms: Tensor, inputs: Block, outputs: Block, geometry: Geometry, out: Tensor
@@ -91,7 +65,7 @@ class Kernels:
             out.zero_()
         elif out.numel():
             tensors, capability = {"atoms": atoms, "out": out}, self._capability_of(grad)
-            self._run(plan("convolve", grad, outputs, inputs, tensors, geometry, capability, transposed=True))
+            self._run(plan("gather", grad, outputs, inputs, tensors, geometry, capability))
 
     def correlate(self, x: Tensor, grad_z: Tensor, outputs: Block, geometry: Geometry, out: Tensor) -> None:
         """Compute the gradient of the atoms."""
@@ -102,7 +76,7 @@ class Kernels:
     def _capability_of(self, tensor: Tensor) -> tuple[int, int]:
         if self._fixed_capability is not None:
             return self._fixed_capability
-        return _capability(tensor.device.index) if tensor.is_cuda else tile_sizes.LEAST_CAPABILITY
+        return ask_capability(tensor.device.index) if tensor.is_cuda else tile_sizes.LEAST_CAPABILITY
 
 
 def _whole(outputs: Block, x: Tensor) -> Block:
