@@ -1,6 +1,7 @@
 """Lightning's command line, with run folders, checkpoints that suffice for themselves, and short errors."""
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
 
+from acda.allocator import keep_freed_memory
 from lit_modules.cli.faults import explain
 from lit_modules.cli.log_lines import LEVELS, show_lines
 from lit_modules.cli.parsing import Parser
@@ -48,6 +50,8 @@ class CLI(OpenCLI):
             warnings.filterwarnings("ignore", message)
         logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
         with show_lines(self.request.log_level):
+            if os.environ.get("ACDA_KEEP_MEMORY") != "0":
+                keep_freed_memory()
             super().__init__(
                 LightningModule,
                 LightningDataModule,
