@@ -72,9 +72,10 @@ EXPERIMENTS = {
     "LeNet + ACDA, 128 images of 32²": _fit(
         10,
         "cifar10/lenet_acda",
+        "--model.init_args.num_classes=4",
+        "--model.init_args.network.init_args.num_classes=4",
         "--model.init_args.network.init_args.in_channels=1",
         "--data=datamodules.TexturesDataModule",
-        "--data.init_args.side=32",
         "--data.init_args.batch_size=128",
     ),
     "crowd": _fit(10, *_CROWD),
@@ -152,6 +153,9 @@ def run(experiment: Experiment, keep: bool, folder: Path) -> records.Row:
     Returns:
         Processor time of a step in ms, the share of it in the system, page faults of a step, and the memory at its peak
         in MiB.
+
+    Raises:
+        SystemExit: If it fails.
     """
     file = folder / "found.json"
     meter = {"class_path": "benchmarks.speed.freed_memory.Meter"}
@@ -163,7 +167,8 @@ def run(experiment: Experiment, keep: bool, folder: Path) -> records.Row:
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACDA_KEEP_MEMORY": str(int(keep))}
     command = [sys.executable, "cli.py", *arguments, *common]
-    subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True)
+    if subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=False).returncode:
+        sys.exit(" ".join(command))  # which has said what is wrong
     found: records.Row = json.loads(file.read_text(encoding="utf-8"))
     file.unlink()
     return found

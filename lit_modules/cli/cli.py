@@ -100,7 +100,8 @@ class CLI(OpenCLI):
 
     def make_subcommand_parser(self, trainer_class: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         """Make the parser of the subcommand that is asked for, with a short usage and arguments of our own."""
-        if self.request.subcommand not in (None, subcommand):
+        wanted = self.request.subcommand
+        if wanted != subcommand and (wanted or self.request.help):
             return self.make_empty_parser(subcommand)  # the arguments of others take as long to add, for nothing
         needed = "--config FILE" if subcommand == "fit" else "--ckpt_path {best,last,FILE}"
         kwargs["usage"] = f"python cli.py {subcommand} {needed} [--config FILE ...] [--KEY VALUE ...]"
@@ -145,8 +146,7 @@ class CLI(OpenCLI):
         writes = subcommand != "export" and not config.trainer.fast_dev_run and not config.trainer.barebones
         self.run = Run(subcommand, root, self.start, writes)
         if self.run.slurm_job is not None:
-            text = self.parser_of(subcommand).dump(config, skip_none=False)
-            self.run.join_job(self.run.slurm_job, text, trusted)
+            self.run.join_job(self.run.slurm_job, self.write_config(), trusted)
         if self.run.start is not None:
             config.ckpt_path = str(self.run.start.path)
             rank_zero_info(f"Using the checkpoint {config.ckpt_path}: {self.run.start.describe_weights()}")
@@ -199,8 +199,7 @@ class CLI(OpenCLI):
 
     def _plain_config(self) -> dict[str, Any]:
         """Give the subcommand's configuration as plain values."""
-        subcommand = self.run.subcommand
-        plain: dict[str, Any] = load_yaml(self.parser_of(subcommand).dump(self.config[subcommand], skip_none=False))
+        plain: dict[str, Any] = load_yaml(self.write_config())
         return plain
 
     @contextmanager
