@@ -219,11 +219,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="times each is run either way (default 3)")
     parser.add_argument("--csv", type=Path, help="also write the rows here")
     options = parser.parse_args(arguments)
-    rows = [{"rounds": options.rounds, **measure(name, options.rounds)} for name in options.experiments]
+    rows: list[records.Row] = []
+    for name in options.experiments:
+        rows.append({"rounds": options.rounds, **measure(name, options.rounds)})
+        if options.csv is not None:
+            records.write(options.csv, rows)
     progress("")
     print(records.table(rows, _HEADINGS, digits=3))
-    if options.csv is not None:
-        records.write(options.csv, rows)
 
 
 if __name__ == "__main__":
