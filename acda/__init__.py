@@ -1,6 +1,7 @@
 """Adaptive convolutions with per-pixel dynamic filter atoms (Wang et al., ICCV 2021)."""
 
 from acda import analysis, inference, models
+from acda.allocator import keep_freed_memory
 from acda.bases import basis_scales, fourier_bessel_bases, identity_bases
 from acda.layers import (
     ACDAConv2d,
@@ -33,6 +34,7 @@ __all__ = [
     "fourier_bessel_bases",
     "identity_bases",
     "inference",
+    "keep_freed_memory",
     "models",
     "standard_operators",
 ]

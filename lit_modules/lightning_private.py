@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lightning
+import yaml
 from lightning.fabric.plugins import ClusterEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -202,6 +203,11 @@ class OpenCLI(LightningCLI):
         Lightning's own takes the model's arguments from a checkpoint, over what the user wrote.
         """
 
+    def write_config(self) -> str:
+        """Write the subcommand's configuration as YAML; not checked once more, which takes several times as long."""
+        subcommand = self.config.subcommand
+        return self.parser_of(subcommand).dump(self.config[subcommand], skip_none=False, skip_validation=True)
+
     def begin_anew(self) -> None:
         """Seed again, and take hyper-parameters from the configuration as it is now; Lightning does so once."""
         super()._set_seed()
@@ -213,6 +219,10 @@ class OpenCLI(LightningCLI):
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         return self.make_subcommand_parser(klass, subcommand, **kwargs)
+
+    def _dump_config(self) -> None:
+        if not hasattr(self, "config_dump"):
+            self.config_dump = yaml.safe_load(self.write_config())
 
     def _parse_ckpt_path(self) -> None:
         self.after_parsing()

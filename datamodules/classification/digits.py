@@ -4,7 +4,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from datamodules.base import ImageDataModule
 from datamodules.errors import check_at_least, check_fractions
@@ -80,6 +79,8 @@ class DigitsDataModule(ImageDataModule):
 
     @cached_property
     def _digits(self) -> tuple[Pixels, Indices]:
+        from sklearn.datasets import load_digits
+
         digits = load_digits()
         return digits.images[..., None].astype(np.uint8), digits.target.astype(np.int64)
 

@@ -13,12 +13,16 @@ from torchvision.transforms.v2 import InterpolationMode, TrivialAugmentWide  # t
 
 from datamodules.types import Photograph, Pixels, Points
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or the import asks the network for a newer release
-
-import albumentations as A  # type: ignore[import-untyped]
-
 # Loaders run in parallel by processes: threads of OpenCV would compete with them, and may hang in a forked process.
 cv2.setNumThreads(0)
+
+
+def _albumentations() -> Any:
+    """Import albumentations when something is augmented with it: that takes as long as all else of this package."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or the import asks the network for a newer release
+    import albumentations  # type: ignore[import-untyped]
+
+    return albumentations
 
 
 class Augmentation:
@@ -34,9 +38,10 @@ class Augmentation:
     """
 
     def __init__(self, transforms: Sequence[Any], points: bool = False) -> None:
+        library = _albumentations()
         # All points stay, so that those up to half a pixel beyond the centres of the outermost pixels are not lost.
-        keypoints = A.KeypointParams("xy", remove_invisible=False) if points else None
-        self._compose = A.Compose(list(transforms), keypoint_params=keypoints)
+        keypoints = library.KeypointParams("xy", remove_invisible=False) if points else None
+        self._compose = library.Compose(list(transforms), keypoint_params=keypoints)
         self._python = random.Random()
         self._numpy = np.random.PCG64()
 
@@ -91,11 +96,12 @@ def pad_crop_flip(side: int, padding: int) -> Augmentation:
     Returns:
         The augmentation.
     """
+    library = _albumentations()
     return Augmentation(
         [
-            A.Pad(padding=padding, border_mode=cv2.BORDER_CONSTANT, fill=0),
-            A.RandomCrop(side, side),
-            A.HorizontalFlip(p=0.5),
+            library.Pad(padding=padding, border_mode=cv2.BORDER_CONSTANT, fill=0),
+            library.RandomCrop(side, side),
+            library.HorizontalFlip(p=0.5),
         ]
     )
 
@@ -109,8 +115,10 @@ def flip_and_recolour(channels: int = 3) -> Augmentation:
     Returns:
         The augmentation, of images alone or with points in them.
     """
-    grey = [A.ToGray(p=0.1)] if channels == 3 else []
-    return Augmentation([A.HorizontalFlip(p=0.5), *grey, A.RandomGamma((50, 150), p=0.3)], points=True)
+    library = _albumentations()
+    grey = [library.ToGray(p=0.1)] if channels == 3 else []
+    changes = [library.HorizontalFlip(p=0.5), *grey, library.RandomGamma((50, 150), p=0.3)]
+    return Augmentation(changes, points=True)
 
 
 class RandomFlip:

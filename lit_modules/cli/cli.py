@@ -1,6 +1,7 @@
 """Lightning's command line, with run folders, checkpoints that suffice for themselves, and short errors."""
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
 
+from acda.allocator import keep_freed_memory
 from lit_modules.cli.faults import explain
 from lit_modules.cli.log_lines import LEVELS, show_lines
 from lit_modules.cli.parsing import Parser
@@ -48,6 +50,8 @@ class CLI(OpenCLI):
             warnings.filterwarnings("ignore", message)
         logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
         with show_lines(self.request.log_level):
+            if os.environ.get("ACDA_KEEP_MEMORY") != "0":
+                keep_freed_memory()
             super().__init__(
                 LightningModule,
                 LightningDataModule,
@@ -98,7 +102,8 @@ class CLI(OpenCLI):
 
     def make_subcommand_parser(self, trainer_class: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         """Make the parser of the subcommand that is asked for, with a short usage and arguments of our own."""
-        if self.request.subcommand not in (None, subcommand):
+        wanted = self.request.subcommand
+        if wanted != subcommand and (wanted or self.request.help):
             return self.make_empty_parser(subcommand)  # the arguments of others take as long to add, for nothing
         needed = "--config FILE" if subcommand in ("check", "fit") else "--ckpt_path {best,last,FILE}"
         kwargs["usage"] = f"python cli.py {subcommand} {needed} [--config FILE ...] [--KEY VALUE ...]"
@@ -153,8 +158,7 @@ class CLI(OpenCLI):
         )
         self.run = Run(subcommand, root, self.start, writes)
         if self.run.slurm_job is not None:
-            text = self.parser_of(subcommand).dump(config, skip_none=False)
-            self.run.join_job(self.run.slurm_job, text, trusted)
+            self.run.join_job(self.run.slurm_job, self.write_config(), trusted)
         if self.run.start is not None:
             config.ckpt_path = str(self.run.start.path)
             rank_zero_info(f"Using the checkpoint {config.ckpt_path}: {self.run.start.describe_weights()}")
@@ -209,8 +213,7 @@ class CLI(OpenCLI):
 
     def _plain_config(self) -> dict[str, Any]:
         """Give the subcommand's configuration as plain values."""
-        subcommand = self.run.subcommand
-        plain: dict[str, Any] = load_yaml(self.parser_of(subcommand).dump(self.config[subcommand], skip_none=False))
+        plain: dict[str, Any] = load_yaml(self.write_config())
         return plain
 
     @contextmanager

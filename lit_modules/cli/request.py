@@ -22,6 +22,7 @@ class Request:
         trusted: Whether ``--weights_only=false`` is given: the checkpoint may hold pickled objects.
         has_model: Whether the user says which model, by ``--model`` or in a configuration file.
         log_level: ``--log_level``, from the command line or a configuration file.
+        help: Whether help is asked for, of the subcommand or, without one, of the program.
     """
 
     subcommand: str | None
@@ -30,6 +31,7 @@ class Request:
     trusted: bool
     has_model: bool
     log_level: str = "info"
+    help: bool = False
 
 
 def read_request(args: Sequence[str], subcommands: Iterable[str]) -> Request:
@@ -50,6 +52,7 @@ def read_request(args: Sequence[str], subcommands: Iterable[str]) -> Request:
     parser.add_argument("--ckpt_path")
     parser.add_argument("--weights_only")
     parser.add_argument("--log_level")
+    parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--trainer.default_root_dir", dest="root")
     subcommand = next((arg for arg in args if arg in set(subcommands)), None)
     try:
@@ -70,6 +73,7 @@ def read_request(args: Sequence[str], subcommands: Iterable[str]) -> Request:
         trusted=given.weights_only == "false" or merged.get("weights_only") is False,
         has_model=given.model is not None or "model" in merged,
         log_level=level if level in LEVELS else "info",
+        help=given.help,
     )
 
 

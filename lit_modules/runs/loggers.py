@@ -9,7 +9,6 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from torch.utils.tensorboard.summary import hparams
 
 from lit_modules.output.whole_file import name_in_errors, whole_file
 
@@ -43,13 +42,13 @@ class EventFile(TensorBoardLogger):
 
         Not which metrics there are: TensorBoard would take the list of one run for all.
         """
-        _, start, _ = hparams(dict(hyper_parameters), {})  # type: ignore[no-untyped-call]
+        _, start, _ = _summarise(hyper_parameters)
         self._add(start)
 
     @rank_zero_only
     def end_session(self) -> None:
         """Write that the run has come to its end."""
-        _, _, end = hparams({}, {})  # type: ignore[no-untyped-call]
+        _, _, end = _summarise({})
         self._add(end)
 
     def _add(self, summary: Any) -> None:
@@ -65,6 +64,14 @@ class EventFile(TensorBoardLogger):
                 if isinstance(error.__cause__, OSError):  # Lightning takes any error for one of the metric's type
                     raise error.__cause__ from None
                 raise
+
+
+def _summarise(hyper_parameters: Mapping[str, bool | float | str]) -> tuple[Any, Any, Any]:
+    """Give TensorBoard's summaries: which there are, that a session begins with these, that it has ended."""
+    from torch.utils.tensorboard.summary import hparams
+
+    summaries: tuple[Any, Any, Any] = hparams(dict(hyper_parameters), {})  # type: ignore[no-untyped-call]
+    return summaries
 
 
 class MetricsFile(Logger):

@@ -16,14 +16,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from llvmlite import binding
 from llvmlite.binding import get_host_cpu_features
 from numba import cfunc, types
 
-from acda.ops.cpu import vector_code
+from acda.ops.cpu import kept_code, vector_code
 
 _log = logging.getLogger(__name__)
 _SIGNATURE = types.void(types.CPointer(types.int64))
-_compiled: list[Any] = []  # keeps alive what addresses point into
+_ENTRY = "loop"  # name of the function in an object file
+_ANYWHERE = {"memcpy", "memmove", "memset"}  # functions that every process has
+_SECONDS = 5  # of one core, for the three loops of a narrow layer that is trained
+_in_use: list[Any] = []  # keeps alive what addresses point into
 
 # Part of what compiled code is filed under, so that it is compiled anew when the vector code changes.
 REVISION = zlib.crc32(Path(vector_code.__file__).read_bytes())
@@ -66,22 +70,79 @@ def places(*tuples: type[NamedTuple]) -> tuple[Any, ...]:
 
 
 def address(loop: Callable[[Any], None]) -> int:
-    """Compile a loop.
+    """Compile a loop, unless its machine code is on disk.
 
     Args:
-        loop: The function of a pointer. Of what is around it, it may use numbers and tuples of them alone, or it is
-            compiled anew in every process.
+        loop: The function of a pointer. Of what is around it, it may use numbers and tuples of them alone. Division by
+            zero is not noticed in it.
 
     Returns:
         Address of the compiled function.
     """
-    try:
-        compiled = cfunc(_SIGNATURE, cache=True)(loop)
-    except RuntimeError as error:
-        if "cannot cache" not in str(error):
-            raise
-        _log.info("compiled loops are not kept on disk: %s", str(error).rpartition(": ")[2])
-        compiled = cfunc(_SIGNATURE)(loop)
-    _compiled.append(compiled)
-    place: int = compiled.address
+    name = kept_code.file_name(loop)
+    code = kept_code.load(name)
+    if code is None:
+        _tell()
+        compiled = cfunc(_SIGNATURE, error_model="numpy")(loop)
+        code = _machine_code(compiled.inspect_llvm(), compiled.native_name)
+        if code is None:
+            _in_use.append(compiled)
+            place: int = compiled.address
+            return place
+        kept_code.store(name, code)
+    return _link(code)
+
+
+@cache
+def _tell() -> None:
+    _log.info("Compiling the loops of adaptive convolutions for this processor: once, about %d s", _SECONDS)
+
+
+def _target_machine() -> binding.TargetMachine:
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    features = binding.get_host_cpu_features().flatten()
+    return binding.Target.from_triple(binding.get_process_triple()).create_target_machine(
+        cpu=binding.get_host_cpu_name(), features=features, opt=3, codemodel="jitdefault", jit=True
+    )
+
+
+def _machine_code(text: str, entry: str) -> bytes | None:
+    """Translate a module of which one function is called, and that calls nothing of numba's.
+
+    Args:
+        text: In LLVM's language, optimised.
+        entry: The function; it is renamed.
+
+    Returns:
+        An object file; None if it needs what only numba has.
+    """
+    module = binding.parse_assembly(text)
+    for value in [*module.functions, *module.global_variables]:
+        if value.name == entry:
+            value.name = _ENTRY
+        elif not value.is_declaration:
+            value.linkage = "internal"
+    # The loops raise no errors; with that known, what reports them goes.
+    passes = binding.create_new_module_pass_manager()
+    passes.add_ipsccp_pass()
+    passes.add_simplify_cfg_pass()
+    passes.add_global_dead_code_eliminate_pass()
+    machine = _target_machine()
+    passes.run(module, binding.create_pass_builder(machine, binding.create_pipeline_tuning_options()))
+    needed = {value.name for value in [*module.functions, *module.global_variables] if value.is_declaration}
+    if outside := sorted(name for name in needed - _ANYWHERE if not name.startswith("llvm.")):
+        _log.info("a compiled loop is not kept on disk: it needs %s", ", ".join(outside))
+        return None
+    code: bytes = machine.emit_object(module)
+    return code
+
+
+def _link(code: bytes) -> int:
+    """Load an object file; address of its function."""
+    engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _target_machine())
+    engine.add_object_file(binding.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    _in_use.append(engine)
+    place: int = engine.get_function_address(_ENTRY)
     return place

@@ -1,13 +1,10 @@
-"""What only the compiled CPU backend has: tiles of several sizes, threads, forks, a cache on disk, numba itself."""
+"""What only the compiled CPU backend has: tiles of several sizes, threads, forks, numba itself."""
 
-import os
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -180,44 +177,6 @@ def test_without_numba_the_reference_runs(no_numba: None) -> None:
     assert torch.equal(adaptive_conv2d(*problem), adaptive_conv2d(*problem, backend="reference"))
 
 
-_IN_A_NEW_PROCESS = """
-import torch
-from acda import ops, adaptive_conv2d
-from acda.ops.cpu import compiling
-torch.manual_seed(0)
-x, a = torch.randn(1, 5, 6, 6), torch.rand(1, 2, 3, 6, 6)
-psi, weight = torch.randn(3, 3, 3), torch.randn(4, 5, 2)
-arguments = (x, a, psi, weight, None, 1, 1)
-error = adaptive_conv2d(*arguments, backend="cpu") - adaptive_conv2d(*arguments, backend="reference")
-assert error.abs().max() < 1e-5
-print(sum(compiled.cache_hits for compiled in compiling._compiled))
-"""
-
-
-def _run_in_a_new_process(**environment: str) -> subprocess.CompletedProcess[str]:
-    root = Path(__file__).parents[3]
-    return subprocess.run(
-        [sys.executable, "-c", _IN_A_NEW_PROCESS],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-
-
-@pytest.mark.slow
-def test_compiled_loops_are_kept_on_disk(tmp_path: Path) -> None:
-    hits = []
-    for _ in range(2):
-        done = _run_in_a_new_process(NUMBA_CACHE_DIR=str(tmp_path))
-        assert done.returncode == 0, done.stderr
-        hits.append(int(done.stdout))
-    assert hits == [0, 1]
-    assert list(tmp_path.rglob("*.nbc"))
-
-
 @pytest.fixture
 def fresh_loops() -> Iterator[None]:
     """Loops are compiled anew, and once more afterwards."""
@@ -229,23 +188,6 @@ def fresh_loops() -> Iterator[None]:
     yield
     for loop in cached:
         loop.cache_clear()
-
-
-@pytest.mark.slow
-def test_runs_where_nothing_can_be_kept(fresh_loops: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    from acda.ops.cpu import compiling
-
-    real: Callable[..., Any] = compiling.cfunc
-
-    def refusing(signature: Any, cache: bool = False) -> Any:
-        if cache:
-            raise RuntimeError("cannot cache function 'loop': no locator available for file 'loops.py'")
-        return real(signature)
-
-    monkeypatch.setattr(compiling, "cfunc", refusing)
-    problem = random_problem(dtype=torch.float32)
-    for got, want in zip(results(problem), results(problem, "reference"), strict=True):
-        torch.testing.assert_close(got, want)
 
 
 @pytest.mark.slow
