@@ -25,7 +25,7 @@ from acda.ops.cpu import kept_code, vector_code
 _log = logging.getLogger(__name__)
 _SIGNATURE = types.void(types.CPointer(types.int64))
 _ENTRY = "loop"  # name of the function in an object file
-_ANYWHERE = {"memcpy", "memmove", "memset"}  # functions that every process has
+_ANYWHERE = {"memcpy", "memmove", "memset", "sqrt"}  # functions that every process has
 _SECONDS = 5  # of one core, for the three loops of a narrow layer that is trained
 _in_use: list[Any] = []  # keeps alive what addresses point into
 
