@@ -95,12 +95,12 @@ def tap_layout(geometry: Geometry, num_atoms: int) -> TapLayout:
     """Space the rows of taps so that tap index is pixel of the halo less a number that the tile's pixel has.
 
     That holds for every tile, since all are of the same columns: in rows of a halo, laid one after the other, the taps
-    of a window are found between zeros.
+    of a window are found between zeros. The last number is zero, too.
     """
     side, columns = geometry.kernel_size, _COLUMNS[_tile_atoms(num_atoms)]
     stride = _Steps.of(geometry.stride[1], geometry.dilation[1], transposed=False).stride
     pitch = side + (columns - 1) * stride
-    return TapLayout(pitch, ceil(((side - 1) * pitch + side) / TAP_MULTIPLE) * TAP_MULTIPLE)
+    return TapLayout(pitch, ceil(((side - 1) * pitch + side + 1) / TAP_MULTIPLE) * TAP_MULTIPLE)
 
 
 def plan(

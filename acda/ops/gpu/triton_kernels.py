@@ -136,13 +136,13 @@ def _taps_of_rows(atoms: tl.tensor, row: tl.tensor, column: tl.tensor, TAPS: tl.
     """Taps where rows and columns meet, of the rows' atoms.
 
     Args:
-        atoms: Where, for each row, the tap at column 0 would be.
+        atoms: The first tap of each row's atom, or where there is no atom of any.
         row: Number of the column that meets the row's first tap.
         column: Numbers of columns.
-        TAPS: Numbers of an atom.
+        TAPS: Numbers of an atom, of which the last is zero: where they do not meet, it is what they take.
     """
-    tap = column[None, :] - row[:, None]
-    return tl.load(atoms[:, None] + column[None, :], mask=tap.to(tl.uint32) < TAPS, other=0.0)
+    tap = (column[None, :] - row[:, None]).to(tl.uint32)
+    return tl.load(atoms[:, None] + tl.minimum(tap, TAPS - 1))
 
 
 @triton.jit
@@ -314,13 +314,14 @@ def convolve(
         row_atoms = atom * TAPS + row
         halo_atoms = atoms + (first_v.to(tl.int64) * region_columns + first_h) * num_atoms * TAPS
     else:
-        atoms += corner * TAPS
+        # Tiles of pixels that lie apart may all be beyond the block: they read atoms that are there.
+        atoms += tl.where((top < block_rows) & (left < block_columns), corner, 0) * TAPS
         first_v, first_h = origin_v + top * STRIDE[0], origin_h + left * STRIDE[1]
         reached = True
         ROW_V: tl.constexpr = STRIDE[0] * TILE_STEP[0] // DILATION[0] * PITCH
         ROW_H: tl.constexpr = STRIDE[1] * TILE_STEP[1] // DILATION[1]
-        row = tl.where(exists, v * ROW_V + h * ROW_H, _FAR)
-        row_atoms = number * TAPS - row
+        row = v * ROW_V + h * ROW_H
+        row_atoms = tl.where(exists, number * TAPS, 0)
         halo_atoms = atoms
     halo_source = source + (first_v.to(tl.int64) * source_columns + first_h) * channels
 
