@@ -206,7 +206,8 @@ class OpenCLI(LightningCLI):
     def write_config(self) -> str:
         """Write the subcommand's configuration as YAML; not checked once more, which takes several times as long."""
         subcommand = self.config.subcommand
-        text: str = self.parser_of(subcommand).dump(self.config[subcommand], skip_none=False, skip_validation=True)
+        config = self.config[subcommand]
+        text: str = self.parser_of(subcommand).dump(config, skip_none=False, skip_validation=True)
         return text
 
     def begin_anew(self) -> None:
