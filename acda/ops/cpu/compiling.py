@@ -10,27 +10,23 @@ tables hold, for each row and then for each column, three numbers: how many taps
 """
 
 import logging
-import zlib
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from llvmlite import binding
 from llvmlite.binding import get_host_cpu_features
 from numba import cfunc, types
 
-from acda.ops.cpu import kept_code, vector_code
+from acda.ops.cpu import kept_code
 
 _log = logging.getLogger(__name__)
 _SIGNATURE = types.void(types.CPointer(types.int64))
 _ENTRY = "loop"  # name of the function in an object file
 _ANYWHERE = {"memcpy", "memmove", "memset", "sqrt"}  # functions that every process has
-_SECONDS = 5  # of one core, for the three loops of a narrow layer that is trained
+_SECONDS = 7  # of one core, for the nine loops of a narrow layer that is trained
 _in_use: list[Any] = []  # keeps alive what addresses point into
 
-# Part of what compiled code is filed under, so that it is compiled anew when the vector code changes.
-REVISION = zlib.crc32(Path(vector_code.__file__).read_bytes())
 WORK, THREAD = 0, 1  # places of the counters
 GROUP = 6  # atoms or pixels that are combined in one tile
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from numba.extending import register_jitable
 
-from acda.ops.cpu.compiling import GROUP, REVISION, THREAD, WORK, address, places, registers
+from acda.ops.cpu.compiling import GROUP, THREAD, WORK, address, places, registers
 from acda.ops.cpu.loops import Combine
 from acda.ops.cpu.vector_code import combine, copy, correlate, fill_zero, next_ticket
 
@@ -62,11 +62,10 @@ def next_pixel(n: int, i: int, j: int, rows: int, columns: int) -> tuple[int, in
 def forward_loop(double: bool, num_atoms: int) -> int:
     """Compile the loop of :class:`Fused` for the forward pass; arguments as in ``combine_loop``."""
     lanes, vectors, _ = registers(double)
-    is_double, size, revision = int(double), 8 if double else 4, REVISION
+    is_double, size = int(double), 8 if double else 4
     at, tables = places(Fused)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        revision  # noqa: B018
         pixels, rows, columns, channels = p[at.pixels], p[at.rows], p[at.columns], p[at.channels]
         out_channels, num_bases, taps, side = p[at.out_channels], p[at.num_bases], p[at.taps], p[at.side]
         x, x_n, x_r, x_s = p[at.x], p[at.x_of_image], p[at.x_of_row], p[at.x_of_column]
@@ -117,11 +116,10 @@ def forward_loop(double: bool, num_atoms: int) -> int:
 def alpha_loop(double: bool, num_atoms: int) -> int:
     """Compile the loop of :class:`Fused` for the gradient of the coefficients; otherwise alike."""
     lanes, vectors, correlated = registers(double)
-    is_double, size, revision = int(double), 8 if double else 4, REVISION
+    is_double, size = int(double), 8 if double else 4
     at, tables = places(Fused)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        revision  # noqa: B018
         pixels, rows, columns, channels = p[at.pixels], p[at.rows], p[at.columns], p[at.channels]
         out_channels, num_bases, taps, side = p[at.out_channels], p[at.num_bases], p[at.taps], p[at.side]
         x, x_n, x_r, x_s = p[at.x], p[at.x_of_image], p[at.x_of_row], p[at.x_of_column]
@@ -195,11 +193,10 @@ class Channels(NamedTuple):
 def channels_loop(double: bool, num_atoms: int) -> int:
     """Compile the loop of :class:`Channels`; arguments and result as in :func:`forward_loop`."""
     lanes, vectors, _ = registers(double)
-    is_double, size, revision = int(double), 8 if double else 4, REVISION
+    is_double, size = int(double), 8 if double else 4
     of_w, at, tables = places(Combine, Channels)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        revision  # noqa: B018
         images, rows, columns, channels = p[of_w.images], p[of_w.rows], p[of_w.columns], p[of_w.channels]
         source, source_n = p[of_w.source], p[of_w.source_of_image]
         source_r, source_s = p[of_w.source_of_row], p[of_w.source_of_column]

@@ -3,7 +3,7 @@
 from functools import cache
 from typing import NamedTuple
 
-from acda.ops.cpu.compiling import GROUP, REVISION, WORK, address, places, registers
+from acda.ops.cpu.compiling import GROUP, WORK, address, places, registers
 from acda.ops.cpu.vector_code import combine, correlate, fill_zero, next_ticket
 
 
@@ -55,11 +55,10 @@ def combine_loop(double: bool, num_atoms: int) -> int:
         Its address.
     """
     lanes, vectors, _ = registers(double)
-    is_double, size, revision = int(double), 8 if double else 4, REVISION
+    is_double, size = int(double), 8 if double else 4
     at, tables = places(Combine)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        revision  # noqa: B018
         images, rows, columns, channels = p[at.images], p[at.rows], p[at.columns], p[at.channels]
         source, source_n = p[at.source], p[at.source_of_image]
         source_r, source_s = p[at.source_of_row], p[at.source_of_column]
@@ -88,11 +87,10 @@ def combine_loop(double: bool, num_atoms: int) -> int:
 def correlate_loop(double: bool, num_atoms: int) -> int:
     """Compile the loop of :class:`Correlate`; arguments and result as in :func:`combine_loop`."""
     lanes, _, correlated = registers(double)
-    is_double, size, revision = int(double), 8 if double else 4, REVISION
+    is_double, size = int(double), 8 if double else 4
     at, tables = places(Correlate)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        revision  # noqa: B018
         images, rows, columns, channels = p[at.images], p[at.rows], p[at.columns], p[at.channels]
         right, right_n = p[at.right], p[at.right_of_image]
         right_r, right_s = p[at.right_of_row], p[at.right_of_column]

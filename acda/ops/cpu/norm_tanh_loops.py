@@ -1,17 +1,13 @@
 """Loops over all elements of images that lie channels last, in chunks which do not hang on the number of threads."""
 
 import math
-import zlib
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
-from acda.ops.cpu import norm_tanh_code
-from acda.ops.cpu.compiling import REVISION, WORK, address, places, registers
+from acda.ops.cpu.compiling import WORK, address, places, registers
 from acda.ops.cpu.norm_tanh_code import ADD, DEVIATE, DIVIDE, float_of_bits, read, sweep, write
 from acda.ops.cpu.vector_code import next_ticket
 
-_REVISION = REVISION ^ zlib.crc32(Path(norm_tanh_code.__file__).read_bytes())
 _SIZE = 4  # bytes of an element
 _VECTORS = 2  # of the processor's, side by side, so that one need not wait for the other
 
@@ -53,11 +49,10 @@ def sweep_loop(body: int) -> int:
     Returns:
         Its address.
     """
-    lanes, revision, size = lanes_of_sweep(), _REVISION, _SIZE
+    lanes, size = lanes_of_sweep(), _SIZE
     at, _ = places(Sweep)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        revision  # noqa: B018
         elements, row, rows = p[at.elements], p[at.row], p[at.rows]
         vectors = row // lanes
         while True:
@@ -85,11 +80,10 @@ def statistics_loop() -> int:
 
     These are its numbers, zero at first. The mean need not be exact: it leaves out what is no whole row.
     """
-    lanes, revision, size = lanes_of_sweep(), _REVISION, _SIZE
+    lanes, size = lanes_of_sweep(), _SIZE
     at, _ = places(Sweep)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        revision  # noqa: B018
         elements, row, rows = p[at.elements], p[at.row], p[at.rows]
         vectors = row // lanes
         while True:
@@ -139,11 +133,10 @@ class Merge(NamedTuple):
 @cache
 def merge_statistics_loop() -> int:
     """Compile the loop that makes mean and variance, and scale and shift of the next pass, of sums of deviations."""
-    revision, size = _REVISION, _SIZE
+    size = _SIZE
     at, _ = places(Merge)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        revision  # noqa: B018
         elements, row, rows, channels = p[at.elements], p[at.row], p[at.rows], p[at.channels]
         of_number, pixels = row * size, elements // channels
         eps = float_of_bits(p[at.eps])
@@ -184,11 +177,10 @@ def merge_statistics_loop() -> int:
 @cache
 def merge_gradients_loop() -> int:
     """Compile the loop that makes gradients of weight and bias, and numbers of the next pass, of sums of products."""
-    revision, size = _REVISION, _SIZE
+    size = _SIZE
     at, _ = places(Merge)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        revision  # noqa: B018
         row, channels = p[at.row], p[at.channels]
         of_number, pixels = row * size, p[at.elements] // channels
         eps = float_of_bits(p[at.eps])
