@@ -7,7 +7,8 @@ Then Lightning. Python keeps types such as ``float | int | None`` under one key 
 process meets first stands for both, and decides whether the command line reads ``limit_test_batches: 1`` as one batch
 or as all. The program meets Lightning's first; so must a process that runs its tests.
 
-Several such processes (``pytest -n``) have one thread each: more of them would only wait for one another.
+Several such processes (``pytest -n``) have one thread each: more of them would only wait for one another. Commands that
+they run leave the process's allocator as it is, whose memory would only grow from one test to the next.
 """
 
 import os
@@ -18,6 +19,7 @@ import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("ACDA_KEEP_MEMORY", "0")
 
 import torch
 
