@@ -56,6 +56,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "configs").symlink_to(ROOT / "configs")
     write_images(folder / "my_images", seed=0)
     write_photographs(folder / "my_photographs")
+    shutil.copytree(folder / "my_photographs" / "train", folder / "my_animals")
     write_arrays(folder / "my_data")
     write_cifar10(folder / "data", seed=0, per_file=20)
     write_shanghaitech(folder / "data" / "shanghaitech", "A", seed=0)

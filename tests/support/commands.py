@@ -18,8 +18,9 @@ from tests.support.documents import ROOT
 
 Words = Sequence[str]
 ON_CPU = ("--trainer.accelerator=cpu", "--trainer.precision=32-true")
+FEW_BATCHES = ("--trainer.limit_train_batches=3", "--trainer.limit_val_batches=1")
 SHORT: dict[str, tuple[str, ...]] = {
-    "fit": (*ON_CPU, "--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.limit_val_batches=1"),
+    "fit": (*ON_CPU, "--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", *FEW_BATCHES),
     "test": (*ON_CPU, "--trainer.limit_test_batches=2"),
     "predict": ON_CPU,
     "check": (),
