@@ -30,10 +30,10 @@ EXPERIMENTS = {path.relative_to(ROOT / "configs").with_suffix("").as_posix() for
 PLACES = "acda|benchmarks|configs|datamodules|docs|lit_modules|tests"
 
 
-def write_photographs(folder: Path) -> None:
-    """A user's photographs in three classes."""
+def write_photographs(folder: Path, counts: dict[str, int]) -> None:
+    """A user's photographs in three classes, so many of each class in each split, or in the folder itself."""
     random = np.random.default_rng(0)
-    for split, count in (("train", 4), ("val", 2)):
+    for split, count in counts.items():
         for number, animal in enumerate(("cat", "dog", "fox")):
             (folder / split / animal).mkdir(parents=True)
             for image in range(count):
@@ -55,8 +55,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clone")
     (folder / "configs").symlink_to(ROOT / "configs")
     write_images(folder / "my_images", seed=0)
-    write_photographs(folder / "my_photographs")
-    shutil.copytree(folder / "my_photographs" / "train", folder / "my_animals")
+    write_photographs(folder / "my_photographs", {"train": 4, "val": 2})
+    write_photographs(folder / "my_animals", {"": 10})
     write_arrays(folder / "my_data")
     write_cifar10(folder / "data", seed=0, per_file=20)
     write_shanghaitech(folder / "data" / "shanghaitech", "A", seed=0)
