@@ -9,7 +9,6 @@ from running, and makes the command fail at its end. Rows of CSV files are writt
 noted, so that nothing is lost or repeated when the whole is stopped, even by force. All limits together are 25 minutes.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import NamedTuple
 
 import torch
 
+from benchmarks import records
 from benchmarks.machine import ROOT, machine
 
 
@@ -115,9 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: If there is no GPU, or a part failed.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = records.plain_parser("gpu", __doc__)
     parser.add_argument("--folder", type=Path, default=ROOT / "benchmarks" / "results", help="for the CSV files")
     parser.add_argument("--arrays", type=Path, help="file of CIFAR-10's images to train on; default: no training")
     parser.add_argument("--only", nargs="+", choices=tuple(parts(Path(), Path())), help="parts to run; default: all")

@@ -16,6 +16,22 @@ Row = dict[str, Value]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+def plain_parser(module: str, description: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
+    """Make a parser without options, which calls the script as users do and shows its docstring as it is written.
+
+    Args:
+        module: Name of the script within ``benchmarks``.
+        description: Its docstring.
+        epilog: What stands below the options. Default: nothing.
+    """
+    return argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{module}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
 def parser(module: str, description: str | None) -> argparse.ArgumentParser:
     """Make a parser of the options that every measuring script has.
 
@@ -26,11 +42,7 @@ def parser(module: str, description: str | None) -> argparse.ArgumentParser:
     Returns:
         A parser to add the script's own options to; use it through :func:`parse`.
     """
-    made = argparse.ArgumentParser(
-        prog=f"python -m benchmarks.{module}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = plain_parser(module, description)
     made.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is a GPU")
     made.add_argument("--dtype", choices=tuple(DTYPES), help="default: float32 on the CPU, bfloat16 on a GPU")
     made.add_argument("--rounds", type=int, help="times each candidate runs (default: 11, on a GPU 20)")

@@ -142,11 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Command line, by default the process's.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.loading.images",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = records.plain_parser("loading.images", __doc__)
     parser.add_argument("--rounds", type=int, default=11, help="times each loader reads all images (default: 11)")
     parser.add_argument("--images", type=int, default=240, help="default: 240")
     parser.add_argument("--batch", type=int, default=20, help="images in a batch (default: 20)")

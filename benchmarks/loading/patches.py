@@ -103,11 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Command line, by default the process's.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.loading.patches",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = records.plain_parser("loading.patches", __doc__)
     parser.add_argument("--height", type=int, default=3000, help="of the images in pixels (default 3000)")
     parser.add_argument("--width", type=int, default=5328, help="of the images in pixels (default 5328)")
     parser.add_argument("--patch", type=int, default=128, help="side of a patch in pixels (default 128)")

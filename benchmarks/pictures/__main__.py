@@ -3,11 +3,11 @@
 ``python -m benchmarks.pictures``
 """
 
-import argparse
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks import records
 from benchmarks.machine import ROOT
 from benchmarks.pictures.canvas import Canvas
 from benchmarks.pictures.cells import cells
@@ -32,11 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Command line, by default the process's.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.pictures",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = records.plain_parser("pictures", __doc__)
     parser.add_argument("--only", nargs="+", choices=tuple(PICTURES), default=tuple(PICTURES), help="default: all")
     parser.add_argument("--output", type=Path, default=ROOT / "docs", help="folder for the pictures (default docs)")
     options = parser.parse_args(arguments)

@@ -7,7 +7,6 @@ own with one thread. Processor time is that of the process, in the system includ
 is the largest resident set that it ever had, libraries included.
 """
 
-import argparse
 import json
 import os
 import resource
@@ -210,11 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Command line, by default the process's.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.speed.freed_memory",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = records.plain_parser("speed.freed_memory", __doc__)
     parser.add_argument("--experiments", nargs="+", choices=tuple(EXPERIMENTS), default=list(EXPERIMENTS))
     parser.add_argument("--rounds", type=int, default=3, help="times each is run either way (default 3)")
     parser.add_argument("--csv", type=Path, help="also write the rows here")

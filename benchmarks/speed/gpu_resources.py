@@ -4,7 +4,6 @@
 that of the H100 alone. The layer is that of the paper's Table 6: 256 channels in and out, 100×100 pixels, six atoms.
 """
 
-import argparse
 import os
 import re
 from collections.abc import Sequence
@@ -122,11 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: If Triton is told to interpret kernels, so that there is nothing to compile.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.speed.gpu_resources",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = records.plain_parser("speed.gpu_resources", __doc__)
     parser.add_argument(
         "--arch",
         type=int,

@@ -5,7 +5,6 @@
 Peak memory beyond the image itself, and the time; the network is the restorer with ACDA, its weights are random.
 """
 
-import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,11 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Command line, by default the process's.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.speed.large_images",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = records.plain_parser("speed.large_images", __doc__)
     parser.add_argument("--height", type=int, default=3648, help="of the image in pixels (default 3648)")
     parser.add_argument("--width", type=int, default=5472, help="of the image in pixels (default 5472)")
     parser.add_argument("--tile", nargs="+", type=int, default=[512, 1024], help="sides; 0: whole (default: 512 1024)")

@@ -7,7 +7,6 @@ disturbs all alike. Each checkout's layers run in a process of their own; settin
 ``MALLOC_TRIM_THRESHOLD_``, are those of the environment.
 """
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -82,11 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Command line, by default the process's.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.speed.narrow",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = records.plain_parser("speed.narrow", __doc__)
     parser.add_argument("--cases", nargs="+", default=CASES, help=f"default: {' '.join(CASES)}")
     parser.add_argument("--rounds", type=int, default=11, help="times each candidate runs (default 11)")
     parser.add_argument("--against", type=Path, help="another checkout of this project, timed beside this one")

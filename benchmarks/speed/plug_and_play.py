@@ -3,7 +3,6 @@
 ``python -m benchmarks.speed.plug_and_play --csv benchmarks/results/plug_and_play.csv``
 """
 
-import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -139,11 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Command line, by default the process's.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.speed.plug_and_play",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = records.plain_parser("speed.plug_and_play", __doc__)
     parser.add_argument("--csv", type=Path, help="also write the rows here")
     options = parser.parse_args(arguments)
     rows = [measure(name, subject) for name, subject in subjects().items()]

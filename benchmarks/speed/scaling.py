@@ -9,7 +9,6 @@ batch, each with BatchNorm statistics of its own. Memory is the largest resident
 included.
 """
 
-import argparse
 import multiprocessing
 import resource
 from collections.abc import Callable, Iterator, Sequence
@@ -199,11 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Command line, by default the process's.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.speed.scaling",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = records.plain_parser("speed.scaling", __doc__)
     parser.add_argument("--network", choices=tuple(NETWORKS), default="ad_resnet_s", help="default: ad_resnet_s")
     parser.add_argument("--convolution", default="acda", help="the network's (default: acda)")
     parser.add_argument("--processes", nargs="+", type=int, default=[2], help="beside 1 (default: 2)")

@@ -3,7 +3,6 @@
 Run ``python -m benchmarks.speed.table6``, or with ``--markdown`` for a table to paste.
 """
 
-import argparse
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from acda import ACDAConv2d
 from acda.analysis import acda_macs, conv2d_macs, cost, generator_macs
+from benchmarks import records
 
 KERNEL_SIZES = (3, 5, 7)
 CHANNELS = 256
@@ -131,7 +131,7 @@ def table(markdown: bool = False) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.table6", description=__doc__)
+    parser = records.plain_parser("speed.table6", __doc__)
     parser.add_argument("--markdown", action="store_true", help="a Markdown table instead of plain text")
     print(table(parser.parse_args(arguments).markdown))
 

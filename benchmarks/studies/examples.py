@@ -9,7 +9,6 @@
 Both are the same each time.
 """
 
-import argparse
 import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmarks import records
 from datamodules.files.progress import show_progress
 from datamodules.restoration.sample_photo_files import TEST, TRAIN, VALIDATION, make_noisy_pair
 from datamodules.types import Map, Pixels
@@ -128,11 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Command line, by default the process's.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.studies.examples",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = records.plain_parser("studies.examples", __doc__)
     parser.add_argument("example", choices=tuple(EXAMPLES))
     parser.add_argument("folder", type=Path, help="where it is written")
     options = parser.parse_args(arguments)

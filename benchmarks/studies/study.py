@@ -47,12 +47,7 @@ def parser(module: str, description: str | None) -> argparse.ArgumentParser:
     Returns:
         A parser to add the script's own options to.
     """
-    made = argparse.ArgumentParser(
-        prog=f"python -m benchmarks.{module}",
-        description=description,
-        epilog="What is not known here goes to fit and test.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = records.plain_parser(module, description, epilog="What is not known here goes to fit and test.")
     made.add_argument("--seeds", type=int, default=3, help="seeds 0 to SEEDS − 1 for each candidate (default 3)")
     made.add_argument("--jobs", type=int, default=1, help="runs at a time (default 1)")
     made.add_argument(
