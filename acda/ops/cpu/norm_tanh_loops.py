@@ -4,6 +4,8 @@ import math
 from functools import cache
 from typing import NamedTuple
 
+from numba.extending import register_jitable
+
 from acda.ops.cpu.compiling import WORK, address, places, registers
 from acda.ops.cpu.norm_tanh_code import ADD, DEVIATE, DIVIDE, float_of_bits, read, sweep, write
 from acda.ops.cpu.vector_code import next_ticket
@@ -39,6 +41,19 @@ class Sweep(NamedTuple):
     number2_of_chunk: int
 
 
+@register_jitable(error_model="numpy")
+def _next_chunk(p, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Take the next chunk: its number, its first element, its whole rows, and the elements after these.
+
+    Beyond the last chunk, the first element is beyond all.
+    """
+    row, most = p[at.row], p[at.rows] * p[at.row]
+    ticket = next_ticket(p, WORK)
+    first = ticket * most
+    count = min(most, p[at.elements] - first)
+    return ticket, first, count // row, count % row
+
+
 @cache
 def sweep_loop(body: int) -> int:
     """Compile the loop that does one of :mod:`acda.ops.cpu.norm_tanh_code`'s things to each chunk.
@@ -53,15 +68,11 @@ def sweep_loop(body: int) -> int:
     at, _ = places(Sweep)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        elements, row, rows = p[at.elements], p[at.row], p[at.rows]
-        vectors = row // lanes
+        row, vectors = p[at.row], p[at.row] // lanes
         while True:
-            ticket = next_ticket(p, WORK)
-            first = ticket * rows * row
-            if first >= elements:
+            ticket, first, whole, rest = _next_chunk(p, at)
+            if first >= p[at.elements]:
                 break
-            count = min(rows * row, elements - first)
-            whole, rest = count // row, count % row
             a, b = p[at.stream0] + first * size, p[at.stream1] + first * size
             c, d = p[at.stream2] + first * size, p[at.stream3] + first * size
             e, f = p[at.number0] + ticket * p[at.number0_of_chunk], p[at.number1] + ticket * p[at.number1_of_chunk]
@@ -84,15 +95,11 @@ def statistics_loop() -> int:
     at, _ = places(Sweep)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        elements, row, rows = p[at.elements], p[at.row], p[at.rows]
-        vectors = row // lanes
+        row, vectors = p[at.row], p[at.row] // lanes
         while True:
-            ticket = next_ticket(p, WORK)
-            first = ticket * rows * row
-            if first >= elements:
+            ticket, first, whole, rest = _next_chunk(p, at)
+            if first >= p[at.elements]:
                 break
-            count = min(rows * row, elements - first)
-            whole, rest = count // row, count % row
             rest_vectors = (rest + lanes - 1) // lanes
             x = p[at.stream0] + first * size
             last = x + whole * row * size
