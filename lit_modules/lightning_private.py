@@ -1,7 +1,7 @@
 """All that this project uses of Lightning without being promised it: private names, and what lies in its checkpoints.
 
 Other files take it from here, by names that say what it is for. Written for Lightning 2.6; each has a test in
-``tests/lit_modules/test_lightning_private.py``, which says where in Lightning to look when a newer one changes it.
+``tests/lit_modules/lightning_private/``, which says where in Lightning to look when a newer one changes it.
 """
 
 from collections.abc import Callable

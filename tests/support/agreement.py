@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tests.support.noise import noisy
 from tests.support.oracle import error_ratio
 
 # Sizes of input and window by which a mistake in alignment shows: odd sides, strides, less and more padding than half.
@@ -19,12 +20,8 @@ SIZE = (9, 8)
 
 
 def made(layer: type[nn.Module], *arguments: Any, **options: Any) -> Any:
-    """Make a layer in float64, with noise on all parameters, so that what is drawn as 0 or 1 counts too."""
-    instance = layer(*arguments, dtype=torch.float64, **options)
-    with torch.no_grad():
-        for parameter in instance.parameters():
-            parameter += 0.3 * torch.randn_like(parameter)
-    return instance
+    """Make a layer in float64, with noise on all parameters."""
+    return noisy(layer(*arguments, dtype=torch.float64, **options), std=0.3)
 
 
 def assert_agrees(layer: nn.Module, naive: Callable[[Any, Tensor], Tensor], x: Tensor, within: float = 1e-10) -> None:

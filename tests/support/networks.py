@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tests.support.noise import noisy
+
 SIZES = [(1, 1), (3, 2), (5, 17), (16, 8)]
 
 
@@ -13,10 +15,7 @@ def parameters(network: nn.Module) -> int:
 
 def randomised(network: nn.Module) -> nn.Module:
     """For evaluation in float64, with noise on parameters and statistics, so that what is drawn as 0 or 1 counts."""
-    network = network.double().eval()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter += 0.1 * torch.randn_like(parameter)
+    network = noisy(network.double().eval())
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(std=0.1)

@@ -18,6 +18,7 @@ from datamodules.restoration.degradations import JPEG, Bicubic, CameraNoise, Gau
 from datamodules.restoration.own.degraded_samples import DegradedPatches
 from datamodules.samples import collate
 from datamodules.types import Map
+from tests.datamodules.restoration.own.conftest import all_of, held_out
 from tests.support.restoration_files import draw_photograph, write_pairs
 
 
@@ -31,10 +32,6 @@ def module(root: Path, **arguments: Any) -> CleanPhotosDataModule:
     small = {"num_workers": 0, "batch_size": 4, "patch_size": 24, "patches_per_image": 3}
     small |= {"val_fraction": 0.3, "test_fraction": 0.3, "cache_dir": str(root.parent / "cache")}
     return CleanPhotosDataModule(**({"clean_dir": str(root / "clean")} | small | arguments))
-
-
-def all_of(data: CleanPhotosDataModule, split: str) -> list[RestorationBatch]:
-    return list(getattr(data, f"{split}_dataloader")())
 
 
 def stored(root: Path, name: str) -> Tensor:
@@ -53,7 +50,7 @@ class Invert:
 
 def test_targets_are_the_files_and_images_what_the_degradation_makes_of_them(photos: Path) -> None:
     data = module(photos, degradation=Invert(), augment=False)
-    for batch in all_of(data, "val") + all_of(data, "test"):
+    for batch in held_out(data):
         assert torch.equal(batch.target[0], stored(photos, batch.id[0]))
         torch.testing.assert_close(batch.image, 1 - batch.target)
     patches = collate(all_of(data, "train"))
@@ -73,7 +70,7 @@ def test_evaluation_draws_the_same_each_time_for_any_number_of_workers(photos: P
         torch.manual_seed(seed)
         np.random.seed(seed)
         data = module(photos, degradation=degradation, num_workers=num_workers)
-        batches = all_of(data, "val") + all_of(data, "test") + all_of(data, "val")
+        batches = held_out(data) + all_of(data, "val")
         found.append({name: batch.image for batch in batches for name in batch.id})
     for name, image in found[0].items():
         assert torch.equal(image, found[1][name]) and torch.equal(image, found[2][name])
