@@ -61,7 +61,18 @@ class ImageChannels:
         return turn_back(pixels, read_any_header(path).orientation) if exif == "stored" else pixels
 
     def read(self, path: Path, exif: Exif) -> Photograph:
-        """Read an image, see :meth:`decode`; of 16 bits as :meth:`in_range` has it."""
+        """Read an image as it is changed and normalised.
+
+        Args:
+            path: Its file.
+            exif: Whether to give it as ``stored`` or as ``shown``.
+
+        Returns:
+            uint8 ``[H, W, count]``; of 16 bits float32 in [0, 1], which holds them all.
+
+        Raises:
+            DataError: If it cannot be read, or has other channels; names the file.
+        """
         return self.in_range(self.decode(path, exif))
 
     @staticmethod

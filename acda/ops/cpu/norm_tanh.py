@@ -61,7 +61,18 @@ class _Rows(NamedTuple):
 
 
 def forward(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute the output, mean and variance of :class:`acda.ops.norm_tanh.NormTanh`; all are float32."""
+    """Compute :class:`acda.ops.norm_tanh.NormTanh`.
+
+    Args:
+        x: Images, float32 ``[N, C, H, W]``; copied where channels are not last in memory.
+        weight: Scale of each channel, float32 ``[C]``; None for 1.
+        bias: Shift of each channel, float32 ``[C]``; None for 0.
+        eps: Added to the variance.
+
+    Returns:
+        The output, float32 ``[N, C, H, W]``, channels last in memory; mean and biased variance of each channel,
+        float32 ``[C]``.
+    """
     from acda.ops.cpu import norm_tanh_code, norm_tanh_loops
 
     x = x.contiguous(memory_format=torch.channels_last)
@@ -79,7 +90,20 @@ def forward(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -
 def backward(
     grad: Tensor, x: Tensor, y: Tensor, weight: Tensor | None, mean: Tensor, var: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute the gradients of x, weight and bias from that of y and from what :func:`forward` took and gave."""
+    """Compute the gradients of :func:`forward`.
+
+    Args:
+        grad: That of the output, float32 ``[N, C, H, W]``.
+        x: As given there.
+        y: The output, as ``x``.
+        weight: As given there.
+        mean: As it gave it, float32 ``[C]``.
+        var: Likewise.
+        eps: As given there.
+
+    Returns:
+        Those of x, ``[N, C, H, W]``, channels last in memory, and of weight and bias, ``[C]`` each, None or not.
+    """
     from acda.ops.cpu import norm_tanh_code, norm_tanh_loops
 
     streams = [t.contiguous(memory_format=torch.channels_last) for t in (x, y, grad)]
