@@ -50,8 +50,8 @@ def can_run(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> bool:
 class NormTanh(torch.autograd.Function):
     """``tanh(batch_norm(x))`` by a batch's own statistics.
 
-    Of x, float32 ``[N, C, H, W]``, weight and bias, ``[C]`` or None, and eps. Gives the output, in the shape of x, and mean
-    and biased variance of each channel, ``[C]``, which are not differentiable.
+    Of x, float32 ``[N, C, H, W]``, weight and bias, ``[C]`` or None, and eps. Gives the output, in the shape of x, and
+    mean and biased variance of each channel, ``[C]``, which are not differentiable.
     """
 
     @staticmethod
