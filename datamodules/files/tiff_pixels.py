@@ -1,4 +1,8 @@
-"""Pixels of those pages of TIFFs that Pillow and OpenCV read other than they are meant."""
+"""Pixels of those pages of TIFFs that Pillow and OpenCV read other than they are meant.
+
+They are handed to OpenCV in a file without the notes that mislead it. tifffile reads them right, too, but those with
+LZW or JPEG only with one more package, imagecodecs.
+"""
 
 import struct
 import zlib
