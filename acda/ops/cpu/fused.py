@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from acda.ops import matrix_products
+from acda.ops.cpu import few_channels
 from acda.ops.cpu.pointers import KERNELS, gathered, image_strides
 from acda.ops.cpu.taps import met_by_outputs
 from acda.ops.cpu.threads import num_threads, run
@@ -32,6 +33,8 @@ def forward(problem: Problem) -> Tensor:
     """Compute the output, ``[N, O, H_out, W_out]``, channels last in memory."""
     from acda.ops.cpu import compiling, fused_loops
 
+    if few_channels.can_run(problem):
+        return few_channels.forward(problem)
     x, coefficients, bases, weight, bias, geometry, _ = problem
     out_channels, _, num_atoms = weight.shape
     out = x.new_empty(problem.output_shape)
@@ -50,9 +53,14 @@ def backward(grad: Tensor, problem: Problem, needs: Needs) -> Gradients:
     problem = problem._replace(x=problem.x.contiguous(memory_format=torch.channels_last))
     grad = grad.contiguous(memory_format=torch.channels_last)
     grad_x, grad_coefficients, grad_bases, grad_weight = (problem.x.new_empty(0) for _ in needs)
-    if needs.x or needs.weight:
+    few = few_channels.can_run(problem)
+    if needs.x or (needs.weight and not few):
         grad_x, grad_weight = _through_channels(grad, problem, needs)
-    if needs.coefficients:
+    if few and (needs.coefficients or (needs.weight and not needs.x)):
+        alone = needs.weight and not needs.x  # else it comes with that of x
+        grad_coefficients, of_weight = few_channels.backward(grad, problem, needs.coefficients, alone)
+        grad_weight = of_weight if alone else grad_weight
+    elif needs.coefficients:
         grad_coefficients = _grad_coefficients(grad, problem)
     if needs.bases:  # rarely asked for
         alone = Needs(x=False, coefficients=False, bases=True, weight=False)

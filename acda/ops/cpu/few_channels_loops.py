@@ -1,0 +1,194 @@
+"""Loops for images of few channels: the bases are applied to the image, and only then combined to atoms.
+
+``Y[c, k, p] = Σ_u ψ[k, u] · x[c, p + u]`` costs C · K · l² multiply-adds a pixel, where atoms cost m · K · l². With it
+``z = α Y`` and ``dα = dz Y``: neither atoms nor their gradients are needed.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+from acda.ops.cpu.compiling import GROUP, THREAD, WORK, address, places, registers
+from acda.ops.cpu.fused_loops import next_pixel
+from acda.ops.cpu.vector_code import combine, copy, correlate, next_ticket
+
+RUN = 4 * GROUP  # pixels that a thread takes at once
+_ACCUMULATORS = 12  # what the registers of a tile hold
+
+
+class FewChannels(NamedTuple):
+    """All steps of a pass for a few pixels at a time; the tables are of x and the bases.
+
+    Pixels are split evenly over slots, whatever the number of threads, so that the order of sums is always the same.
+    """
+
+    pixels: int
+    rows: int
+    columns: int
+    out_channels: int
+    slots: int
+    x: int
+    x_of_image: int
+    x_of_row: int  # stride from one row of taps to the next
+    x_of_column: int
+    alpha: int  # [pixels, m, K]
+    bases: int  # [l, l, K'], zero after the first K
+    bases_of_row: int
+    weight: int  # forward [m · C, O], backward [O, m · C]
+    bias: int  # forward [O], or 0
+    y: int  # [pixels, O], backward its gradient
+    grad_alpha: int  # [pixels, m, K], or 0 if it is not wanted
+    sums: int  # [slots, m · C, O], of gradients of the weight, or 0 if they are not wanted
+    scratch: int
+    scratch_of_thread: int
+
+
+def whole_vectors(num_bases: int, double: bool) -> int:
+    """``K'``: as many as the bases K, or somewhat more; a vector of which a part is stored costs AVX2 many cycles."""
+    lanes = registers(double).lanes
+    return -(-num_bases // lanes) * lanes
+
+
+def scratch_elements(num_atoms: int, channels: int, padded: int) -> int:
+    """Elements of scratch memory that a thread needs."""
+    return (channels + num_atoms) * padded + (RUN + GROUP) * num_atoms * channels
+
+
+@cache
+def forward_loop(double: bool, num_atoms: int, channels: int, num_bases: int) -> int:
+    """Compile the loop of :class:`FewChannels` for the forward pass.
+
+    Args:
+        double: For float64, else for float32.
+        num_atoms: Atoms m.
+        channels: Channels C.
+        num_bases: Bases K.
+
+    Returns:
+        Its address.
+    """
+    lanes, vectors, correlated = registers(double)
+    is_double, size = int(double), 8 if double else 4
+    padded = whole_vectors(num_bases, double)
+    wide = max(1, min(padded // lanes, _ACCUMULATORS // min(channels, GROUP)))
+    at, tables = places(FewChannels)
+
+    def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        pixels, rows, columns, out_channels = p[at.pixels], p[at.rows], p[at.columns], p[at.out_channels]
+        responses = p[at.scratch] + next_ticket(p, THREAD) * p[at.scratch_of_thread]
+        of_base, of_padded = num_bases * size, padded * size
+        of_atom, of_z = channels * size, num_atoms * channels * size
+        z, of_alpha, of_y = responses + channels * of_padded, num_atoms * of_base, out_channels * size
+        while True:
+            slot = next_ticket(p, WORK)
+            if slot >= p[at.slots]:
+                break
+            last = pixels * (slot + 1) // p[at.slots]
+            first = pixels * slot // p[at.slots]
+            n, i, j = first // (rows * columns), first // columns % rows, first % columns
+            for start in range(first, last, GROUP):
+                count = min(GROUP, last - start)
+                for k in range(count):
+                    row, column = tables + 3 * i, tables + 3 * (rows + j)
+                    combine(
+                        is_double, lanes, wide, GROUP, channels, responses, of_padded, 0, 0,
+                        p[at.x] + n * p[at.x_of_image] + p[row + 1] + p[column + 1], size,
+                        p[at.x_of_row], p[at.x_of_column],
+                        p[at.bases] + p[row + 2] + p[column + 2], p[at.bases_of_row], of_padded,
+                        p[row], p[column], padded,
+                    )  # fmt: skip
+                    correlate(
+                        is_double, lanes, correlated, num_atoms, z + k * of_z, of_atom,
+                        p[at.alpha] + (start + k) * of_alpha, of_base, responses, of_padded, channels, num_bases,
+                    )  # fmt: skip
+                    n, i, j = next_pixel(n, i, j, rows, columns)
+                if count == GROUP:
+                    combine(
+                        is_double, lanes, vectors, GROUP, GROUP, p[at.y] + start * of_y, of_y, p[at.bias], 0,
+                        z, of_z, 0, size, p[at.weight], 0, of_y, 1, num_atoms * channels, out_channels,
+                    )  # fmt: skip
+                else:
+                    for k in range(count):
+                        combine(
+                            is_double, lanes, vectors, GROUP, 1, p[at.y] + (start + k) * of_y, 0, p[at.bias], 0,
+                            z + k * of_z, 0, 0, size, p[at.weight], 0, of_y, 1, num_atoms * channels, out_channels,
+                        )  # fmt: skip
+
+    return address(loop)
+
+
+@cache
+def backward_loop(double: bool, num_atoms: int, channels: int, num_bases: int) -> int:
+    """Compile the loop of :class:`FewChannels` for the gradients of coefficients and weight; otherwise alike."""
+    lanes, vectors, correlated = registers(double)
+    is_double, size = int(double), 8 if double else 4
+    padded = whole_vectors(num_bases, double)
+    wide = max(1, min(padded // lanes, _ACCUMULATORS // min(channels, GROUP)))
+    of_alpha_wide = max(1, min(padded // lanes, _ACCUMULATORS // GROUP))
+    products = num_atoms * channels
+    at, tables = places(FewChannels)
+
+    def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        pixels, rows, columns, out_channels = p[at.pixels], p[at.rows], p[at.columns], p[at.out_channels]
+        responses = p[at.scratch] + next_ticket(p, THREAD) * p[at.scratch_of_thread]
+        of_base, of_padded = num_bases * size, padded * size
+        of_atom, of_z = channels * size, products * size
+        z, of_alpha, of_y = responses + channels * of_padded, num_atoms * of_base, out_channels * size
+        grad_z, of_slot = z + RUN * of_z, products * of_y
+        grad_alpha = grad_z + GROUP * of_z
+        while True:
+            slot = next_ticket(p, WORK)
+            if slot >= p[at.slots]:
+                break
+            last = pixels * (slot + 1) // p[at.slots]
+            first = pixels * slot // p[at.slots]
+            n, i, j = first // (rows * columns), first // columns % rows, first % columns
+            for run in range(first, last, RUN):
+                run_end = min(last, run + RUN)
+                for start in range(run, run_end, GROUP):
+                    count = min(GROUP, run_end - start)
+                    if p[at.grad_alpha] != 0 and count == GROUP:
+                        combine(
+                            is_double, lanes, vectors, GROUP, GROUP, grad_z, of_z, 0, 0,
+                            p[at.y] + start * of_y, of_y, 0, size,
+                            p[at.weight], 0, of_z, 1, out_channels, products,
+                        )  # fmt: skip
+                    elif p[at.grad_alpha] != 0:
+                        for k in range(count):
+                            combine(
+                                is_double, lanes, vectors, GROUP, 1, grad_z + k * of_z, 0, 0, 0,
+                                p[at.y] + (start + k) * of_y, 0, 0, size,
+                                p[at.weight], 0, of_z, 1, out_channels, products,
+                            )  # fmt: skip
+                    for k in range(count):
+                        row, column = tables + 3 * i, tables + 3 * (rows + j)
+                        combine(
+                            is_double, lanes, wide, GROUP, channels, responses, of_padded, 0, 0,
+                            p[at.x] + n * p[at.x_of_image] + p[row + 1] + p[column + 1], size,
+                            p[at.x_of_row], p[at.x_of_column],
+                            p[at.bases] + p[row + 2] + p[column + 2], p[at.bases_of_row], of_padded,
+                            p[row], p[column], padded,
+                        )  # fmt: skip
+                        if p[at.sums] != 0:
+                            correlate(
+                                is_double, lanes, correlated, num_atoms, z + (start - run + k) * of_z, of_atom,
+                                p[at.alpha] + (start + k) * of_alpha, of_base,
+                                responses, of_padded, channels, num_bases,
+                            )  # fmt: skip
+                        if p[at.grad_alpha] != 0:
+                            combine(
+                                is_double, lanes, of_alpha_wide, GROUP, num_atoms,
+                                grad_alpha, of_padded, 0, 0,
+                                grad_z + k * of_z, of_atom, 0, size, responses, 0, of_padded, 1, channels, padded,
+                            )  # fmt: skip
+                            for b in range(num_atoms):
+                                to = p[at.grad_alpha] + (start + k) * of_alpha + b * of_base
+                                copy(to, grad_alpha + b * of_padded, of_base)
+                        n, i, j = next_pixel(n, i, j, rows, columns)
+                if p[at.sums] != 0:
+                    total = p[at.sums] + slot * of_slot
+                    combine(
+                        is_double, lanes, vectors, GROUP, products, total, of_y, total, of_y,
+                        z, size, 0, of_z, p[at.y] + run * of_y, 0, of_y, 1, run_end - run, out_channels,
+                    )  # fmt: skip
+
+    return address(loop)
