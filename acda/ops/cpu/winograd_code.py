@@ -1,0 +1,108 @@
+"""Winograd's transforms for filters of 3×3 taps and tiles of 4×4 results, F(4×4, 3×3), in vector instructions."""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from acda.ops.cpu.vector_code import Emitter
+
+TILE, PATCH = 4, 6  # side of a tile of results, and of what they are made of
+
+OF_FILTER = ((1 / 4, 0, 0), (-1 / 6, -1 / 6, -1 / 6), (-1 / 6, 1 / 6, -1 / 6), (1 / 24, 1 / 12, 1 / 6),
+             (1 / 24, -1 / 12, 1 / 6), (0, 0, 1))  # fmt: skip
+_OF_PATCH = ((4, 0, -5, 0, 1, 0), (0, -4, -4, 1, 1, 0), (0, 4, -4, -1, 1, 0), (0, -2, -1, 2, 1, 0),
+             (0, 2, -1, -2, 1, 0), (0, 4, 0, -5, 0, 1))  # fmt: skip
+_TO_TILE = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))
+_MATRICES = (_OF_PATCH, _TO_TILE, tuple(zip(*_TO_TILE, strict=True)))
+PATCHES, TO_TILES, TILES = range(3)  # what is transformed: patches, products to tiles, and gradients of tiles
+
+
+def _linear(emit: Emitter, factors: tuple[float, ...], vectors: list[Any]) -> Any:
+    total = None
+    for factor, vector in zip(factors, vectors, strict=True):
+        if total is None and factor != 0:
+            total = vector if factor == 1 else emit.builder.fmul(vector, emit.constant(factor))
+        elif factor in (1, -1):
+            total = (emit.builder.fadd if factor == 1 else emit.builder.fsub)(total, vector)
+        elif factor != 0:
+            total = emit.function("fma", vector, emit.constant(factor), total)
+    return total
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def transform(
+    typing_context: Any,
+    lanes: Any,
+    which: Any,
+    source: Any,
+    source_row: Any,
+    source_column: Any,
+    top: Any,
+    bottom: Any,
+    left: Any,
+    right: Any,
+    zeros: Any,
+    target: Any,
+    target_row: Any,
+    target_column: Any,
+    rows: Any,
+    columns: Any,
+    waste: Any,
+    channels: Any,
+) -> tuple[Any, Callable[[Any, Any, Any, Any], Any]]:
+    """``target = matrix · source · matrixᵀ`` for each channel; channels lie side by side, in float32.
+
+    ``lanes`` and ``which`` matrix are constants. Of the source there are rows ``top`` to ``bottom`` and columns ``left``
+    to ``right``, the others are read from ``zeros``. Of the target only the first ``rows`` and ``columns`` are wanted,
+    the others go to ``waste``. Scratch memory has whole vectors: of tiles alone, parts of vectors are written.
+    """
+    num_lanes, number = lanes.literal_value, which.literal_value
+    matrix = _MATRICES[number]
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        src, src_r, src_s, top_, bottom_, left_, right_, zeros_, to, to_r, to_s, rows_, columns_, waste_, num = values[2:]
+        emit = Emitter(builder, 0, num_lanes)
+        i64 = ir.IntType(64)
+
+        def between(first: Any, index: int, last: Any) -> Any:
+            place = ir.Constant(i64, index)
+            return builder.and_(builder.icmp_signed("<=", first, place), builder.icmp_signed("<", place, last))
+
+        def places(start: Any, steps: tuple[Any, Any], bounds: tuple[Any, ...], side: int, other: Any) -> list[list[Any]]:
+            """Addresses of a square's elements."""
+            inside = [[between(bounds[k], i, bounds[k + 1]) for i in range(side)] for k in (0, 2)]
+            return [
+                [
+                    builder.select(
+                        builder.and_(inside[0][i], inside[1][j]), emit.at(emit.at(start, i, steps[0]), j, steps[1]), other
+                    )
+                    for j in range(side)
+                ]
+                for i in range(side)
+            ]
+
+        zero = ir.Constant(i64, 0)
+        sources = places(src, (src_r, src_s), (top_, bottom_, left_, right_), len(matrix[0]), zeros_)
+        targets = places(to, (to_r, to_s), (zero, rows_, zero, columns_), len(matrix), waste_)
+
+        def vector(offset: Any, mask: Any) -> None:
+            loaded = [[emit.load(builder.add(place, offset), mask) for place in row] for row in sources]
+            half = [[_linear(emit, factors, list(column)) for column in zip(*loaded, strict=True)] for factors in matrix]
+            for of_row, row in zip(half, targets, strict=True):
+                for factors, place in zip(matrix, row, strict=True):
+                    wanted = mask if number == TO_TILES else None
+                    emit.store(_linear(emit, factors, of_row), builder.add(place, offset), wanted)
+
+        whole, rest = emit.divide(num, num_lanes)
+        size = num_lanes * emit.bytes
+        with cgutils.for_range(builder, whole, intp=i64) as loop:
+            vector(builder.mul(loop.index, ir.Constant(i64, size)), None)
+        with builder.if_then(builder.icmp_signed(">", rest, zero)):
+            vector(builder.mul(whole, ir.Constant(i64, size)), emit.first(rest))
+        return context.get_dummy_value()
+
+    return types.void(lanes, which, *[types.int64] * 15), generate
