@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from acda.layers.norm_tanh import convolve_tanh, is_observed, norm_tanh
+from acda.layers.norm_tanh import convolve, convolve_tanh, is_observed, norm_tanh
 from acda.ops.geometry import Geometry, PaddingMode, pair
 from acda.ops.tracing import is_traced
 
@@ -120,7 +120,7 @@ class CoefficientGenerator(nn.Module):
 def _stage(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
     """Convolution → norm → tanh; in inference, where that is possible, the convolution does the work of all."""
     if torch.is_grad_enabled() or is_traced() or not _folds(conv, norm):
-        return norm_tanh(norm, conv(x))
+        return norm_tanh(norm, convolve(conv, x))
     weight, shift = conv.weight, conv.bias
     if isinstance(norm, nn.BatchNorm2d):
         assert norm.running_mean is not None

@@ -1,4 +1,4 @@
-"""All steps of a pass fused into one loop, for images of fewer channels than there are atoms, such as photographs.
+"""All steps of a pass fused into one loop, for images of few channels, such as photographs.
 
 See :mod:`acda.ops.cpu.few_channels_loops`. The gradient of x is not among the results: that of an image which a network
 is given is not asked for.
@@ -13,13 +13,15 @@ from acda.ops.cpu.taps import met_by_outputs
 from acda.ops.cpu.threads import num_threads, run
 from acda.ops.problem import Problem
 
-_MOST_CHANNELS = 4
+_MOST_CHANNELS = 8
+_MOST_ROWS = 128  # m · C: so much is unrolled
 _SLOTS = 64  # that pixels are split over, to be shared by threads
 
 
 def can_run(problem: Problem) -> bool:
     """Whether these passes are faster than others that can run."""
-    return problem.x.shape[1] <= min(_MOST_CHANNELS, problem.weight.shape[2])
+    _, channels, num_atoms = problem.weight.shape
+    return channels <= min(_MOST_CHANNELS, 2 * num_atoms) and channels * num_atoms <= _MOST_ROWS
 
 
 def forward(problem: Problem) -> Tensor:

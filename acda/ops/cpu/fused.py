@@ -57,9 +57,9 @@ def backward(grad: Tensor, problem: Problem, needs: Needs) -> Gradients:
     if needs.x or (needs.weight and not few):
         grad_x, grad_weight = _through_channels(grad, problem, needs)
     if few and (needs.coefficients or (needs.weight and not needs.x)):
-        alone = needs.weight and not needs.x  # else it comes with that of x
-        grad_coefficients, of_weight = few_channels.backward(grad, problem, needs.coefficients, alone)
-        grad_weight = of_weight if alone else grad_weight
+        of_weight = needs.weight and not needs.x  # else it came with that of x
+        grad_coefficients, summed = few_channels.backward(grad, problem, needs.coefficients, of_weight)
+        grad_weight = summed if of_weight else grad_weight
     elif needs.coefficients:
         grad_coefficients = _grad_coefficients(grad, problem)
     if needs.bases:  # rarely asked for

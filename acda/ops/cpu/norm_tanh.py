@@ -60,6 +60,22 @@ class _Rows(NamedTuple):
         run(loop, (*self, *addresses, bits), threads=1)
 
 
+def shift_tanh(x: Tensor, shift: Tensor | None) -> Tensor:
+    """Compute ``tanh(x + shift)`` in place.
+
+    Args:
+        x: Float32 ``[N, C, H, W]``, channels last in memory.
+        shift: ``[C]``, or None.
+    """
+    from acda.ops.cpu import norm_tanh_code, norm_tanh_loops
+
+    rows = _Rows.of(x)
+    shift = x.new_zeros(rows.channels) if shift is None else shift
+    shared = torch.stack([torch.ones_like(shift), shift]).repeat(1, rows.row // rows.channels)
+    rows.sweep(norm_tanh_loops.sweep_loop(norm_tanh_code.APPLY), [x, x], rows.numbers(shared))
+    return x
+
+
 def forward(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Compute :class:`acda.ops.norm_tanh.NormTanh`.
 

@@ -11,6 +11,11 @@ _TILES_OF_SLOT = 512  # whose sums are added up apart
 _MOST_SLOTS = 16
 
 
+def tiles(size: int) -> int:
+    """Tiles of four results that so many results are made of."""
+    return -(-size // 4)
+
+
 def convolve(x: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
     """Compute ``F.conv2d(x, weight, padding=padding)``.
 
@@ -45,8 +50,7 @@ def grad_weight(grad: Tensor, x: Tensor, padding: tuple[int, int]) -> Tensor:
 
     channels, out_channels = x.shape[1], grad.shape[1]
     y = grad.permute(0, 2, 3, 1)
-    tiles = len(y) * -(-y.shape[1] // 4) * -(-y.shape[2] // 4)
-    slots = max(1, min(_MOST_SLOTS, tiles // _TILES_OF_SLOT))
+    slots = max(1, min(_MOST_SLOTS, len(y) * tiles(y.shape[1]) * tiles(y.shape[2]) // _TILES_OF_SLOT))
     sums = x.new_zeros(slots, 6, 6, channels, _whole_vectors(out_channels))
     _run(winograd_loops.weight_loop(channels), x, sums, y, padding, slots)
     of_filter = _of_filter(x)
@@ -75,7 +79,7 @@ def _run(loop: int, x: Tensor, products: Tensor, y: Tensor, padding: tuple[int, 
     padded_channels, padded_out = _whole_vectors(channels), products.shape[-1]
     threads = num_threads()
     scratch = x.new_empty(threads, winograd_loops.scratch_elements(padded_channels, padded_out))
-    tile_rows, tile_columns = -(-out_rows // 4), -(-out_columns // 4)
+    tile_rows, tile_columns = tiles(out_rows), tiles(out_columns)
     x_of_image, x_of_row, _ = image_strides(x)
     y_of_image, y_of_row, _ = image_strides(y)
     numbers = winograd_loops.Winograd(

@@ -1,6 +1,6 @@
 """Winograd's transforms for filters of 3×3 taps and tiles of 4×4 results, F(4×4, 3×3), in vector instructions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -21,7 +21,7 @@ _MATRICES = (_OF_PATCH, _TO_TILE, tuple(zip(*_TO_TILE, strict=True)))
 PATCHES, TO_TILES, TILES = range(3)  # what is transformed: patches, products to tiles, and gradients of tiles
 
 
-def _linear(emit: Emitter, factors: tuple[float, ...], vectors: list[Any]) -> Any:
+def _linear(emit: Emitter, factors: Sequence[float], vectors: Sequence[Any]) -> Any:
     total = None
     for factor, vector in zip(factors, vectors, strict=True):
         if total is None and factor != 0:
@@ -56,48 +56,50 @@ def transform(
 ) -> tuple[Any, Callable[[Any, Any, Any, Any], Any]]:
     """``target = matrix · source · matrixᵀ`` for each channel; channels lie side by side, in float32.
 
-    ``lanes`` and ``which`` matrix are constants. Of the source there are rows ``top`` to ``bottom`` and columns ``left``
-    to ``right``, the others are read from ``zeros``. Of the target only the first ``rows`` and ``columns`` are wanted,
-    the others go to ``waste``. Scratch memory has whole vectors: of tiles alone, parts of vectors are written.
+    ``lanes`` and ``which`` matrix are constants. Of the source there are rows ``top`` to ``bottom`` and columns
+    ``left`` to ``right``, the others are read from ``zeros``. Of the target only the first ``rows`` and ``columns`` are
+    wanted, the others go to ``waste``. Scratch memory has whole vectors: of tiles alone, parts of vectors are written.
     """
     num_lanes, number = lanes.literal_value, which.literal_value
     matrix = _MATRICES[number]
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        src, src_r, src_s, top_, bottom_, left_, right_, zeros_, to, to_r, to_s, rows_, columns_, waste_, num = values[2:]
+        src, src_r, src_s, top_, bottom_, left_, right_, zeros_, to, to_r, to_s, rows_, columns_, waste_ = values[2:-1]
         emit = Emitter(builder, 0, num_lanes)
         i64 = ir.IntType(64)
 
-        def between(first: Any, index: int, last: Any) -> Any:
-            place = ir.Constant(i64, index)
-            return builder.and_(builder.icmp_signed("<=", first, place), builder.icmp_signed("<", place, last))
+        def inside(first: Any, last: Any, side: int) -> list[Any]:
+            indices = [ir.Constant(i64, i) for i in range(side)]
+            signed = builder.icmp_signed
+            return [builder.and_(signed("<=", first, i), signed("<", i, last)) for i in indices]
 
-        def places(start: Any, steps: tuple[Any, Any], bounds: tuple[Any, ...], side: int, other: Any) -> list[list[Any]]:
-            """Addresses of a square's elements."""
-            inside = [[between(bounds[k], i, bounds[k + 1]) for i in range(side)] for k in (0, 2)]
+        def places(start: Any, of_row: Any, of_column: Any, rows: list[Any], columns: list[Any], other: Any) -> Any:
+            """Addresses of a square's elements, which are elsewhere where a row or column is not inside."""
             return [
                 [
-                    builder.select(
-                        builder.and_(inside[0][i], inside[1][j]), emit.at(emit.at(start, i, steps[0]), j, steps[1]), other
-                    )
-                    for j in range(side)
+                    builder.select(builder.and_(row, column), emit.at(emit.at(start, i, of_row), j, of_column), other)
+                    for j, column in enumerate(columns)
                 ]
-                for i in range(side)
+                for i, row in enumerate(rows)
             ]
 
         zero = ir.Constant(i64, 0)
-        sources = places(src, (src_r, src_s), (top_, bottom_, left_, right_), len(matrix[0]), zeros_)
-        targets = places(to, (to_r, to_s), (zero, rows_, zero, columns_), len(matrix), waste_)
+        height, width = len(matrix), len(matrix[0])
+        rows_there, columns_there = inside(top_, bottom_, width), inside(left_, right_, width)
+        sources = places(src, src_r, src_s, rows_there, columns_there, zeros_)
+        targets = places(to, to_r, to_s, inside(zero, rows_, height), inside(zero, columns_, height), waste_)
 
         def vector(offset: Any, mask: Any) -> None:
             loaded = [[emit.load(builder.add(place, offset), mask) for place in row] for row in sources]
-            half = [[_linear(emit, factors, list(column)) for column in zip(*loaded, strict=True)] for factors in matrix]
+            half = [
+                [_linear(emit, factors, list(column)) for column in zip(*loaded, strict=True)] for factors in matrix
+            ]
             for of_row, row in zip(half, targets, strict=True):
                 for factors, place in zip(matrix, row, strict=True):
                     wanted = mask if number == TO_TILES else None
                     emit.store(_linear(emit, factors, of_row), builder.add(place, offset), wanted)
 
-        whole, rest = emit.divide(num, num_lanes)
+        whole, rest = emit.divide(values[-1], num_lanes)
         size = num_lanes * emit.bytes
         with cgutils.for_range(builder, whole, intp=i64) as loop:
             vector(builder.mul(loop.index, ir.Constant(i64, size)), None)
