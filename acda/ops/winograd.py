@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from acda.ops.cpu import backend, winograd
@@ -62,7 +63,7 @@ class Convolution3x3(torch.autograd.Function):
         if grad is None:
             return None, None, None
         x, weight = ctx.saved_tensors
-        if torch.is_grad_enabled() or is_transformed():
+        if torch.is_grad_enabled() or is_transformed() or is_legacy_batchedtensor(grad):
             geometry = ([1, 1], ctx.padding, [1, 1], False, [0, 0], 1)
             needs = [needs_x, needs_weight, False]
             grads = torch.ops.aten.convolution_backward(grad, x, weight, None, *geometry, needs)

@@ -51,16 +51,24 @@ def grad_weight(grad: Tensor, x: Tensor, padding: tuple[int, int]) -> Tensor:
     channels, out_channels = x.shape[1], grad.shape[1]
     y = grad.permute(0, 2, 3, 1)
     slots = max(1, min(_MOST_SLOTS, len(y) * tiles(y.shape[1]) * tiles(y.shape[2]) // _TILES_OF_SLOT))
-    sums = x.new_zeros(slots, 6, 6, channels, _whole_vectors(out_channels))
-    _run(winograd_loops.weight_loop(channels), x, sums, y, padding, slots)
+    sums = x.new_zeros(slots, 6, 6, _whole_groups(channels), _whole_vectors(out_channels))
+    _run(winograd_loops.weight_loop(), x, sums, y, padding, slots)
     of_filter = _of_filter(x)
-    return torch.einsum("ri,sj,rsco->ocij", of_filter, of_filter, sums.sum(0)[..., :out_channels]).contiguous()
+    return torch.einsum(
+        "ri,sj,rsco->ocij", of_filter, of_filter, sums.sum(0)[:, :, :channels, :out_channels]
+    ).contiguous()
 
 
 def _of_filter(x: Tensor) -> Tensor:
     from acda.ops.cpu.winograd_code import OF_FILTER
 
     return x.new_tensor(OF_FILTER)
+
+
+def _whole_groups(channels: int) -> int:
+    from acda.ops.cpu.compiling import GROUP
+
+    return -(-channels // GROUP) * GROUP
 
 
 def _whole_vectors(channels: int) -> int:
@@ -76,7 +84,7 @@ def _run(loop: int, x: Tensor, products: Tensor, y: Tensor, padding: tuple[int, 
     x = x.permute(0, 2, 3, 1)
     images, rows, columns, channels = x.shape
     _, out_rows, out_columns, out_channels = y.shape
-    padded_channels, padded_out = _whole_vectors(channels), products.shape[-1]
+    padded_channels, padded_out = _whole_vectors(_whole_groups(channels)), products.shape[-1]
     threads = num_threads()
     scratch = x.new_empty(threads, winograd_loops.scratch_elements(padded_channels, padded_out))
     tile_rows, tile_columns = tiles(out_rows), tiles(out_columns)

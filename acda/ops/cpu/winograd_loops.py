@@ -19,7 +19,7 @@ class Winograd(NamedTuple):
     rows: int
     columns: int
     channels: int
-    padded_channels: int
+    padded_channels: int  # whole vectors, and whole groups of them
     out_rows: int
     out_columns: int
     out_channels: int
@@ -32,7 +32,9 @@ class Winograd(NamedTuple):
     y: int  # [images, out_rows, out_columns, out_channels], or its gradient
     y_of_image: int
     y_of_row: int
-    products: int  # forward the filters [36, channels, padded_out], backward sums [slots, 36, channels, padded_out]
+    products: (
+        int  # forward filters [36, channels, padded_out], backward sums [slots, 36, groups of channels, padded_out]
+    )
     slots: int
     scratch: int
     scratch_of_thread: int
@@ -93,14 +95,15 @@ def forward_loop() -> int:
 
 
 @cache
-def weight_loop(channels: int) -> int:
-    """Compile the loop that adds up the gradient of transformed filters of so many channels; its address."""
+def weight_loop() -> int:
+    """Compile the loop that adds up the gradient of transformed filters; its address."""
     lanes, vectors, _ = registers(False)
     size = 4
     at, _ = places(Winograd)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        down, across = p[at.tile_rows], p[at.tile_columns]
+        down, across, channels = p[at.tile_rows], p[at.tile_columns], p[at.channels]
+        groups = (channels + GROUP - 1) // GROUP
         of_x, of_v, of_m = channels * size, p[at.padded_channels] * size, p[at.padded_out] * size
         v_of_point, m_of_point, of_y = RUN * of_v, RUN * of_m, p[at.out_channels] * size
         zeros = p[at.scratch] + next_ticket(p, THREAD) * p[at.scratch_of_thread]
@@ -130,11 +133,12 @@ def weight_loop(channels: int) -> int:
                         v + t * of_v, PATCH * v_of_point, v_of_point, PATCH, PATCH, waste, channels,
                     )  # fmt: skip
                 for point in range(PATCH * PATCH):
-                    total = p[at.products] + (slot * PATCH * PATCH + point) * channels * of_m
-                    combine(
-                        0, lanes, vectors, GROUP, channels, total, of_m, total, of_m,
-                        v + point * v_of_point, size, 0, of_v,
-                        m + point * m_of_point, 0, of_m, 1, count, p[at.padded_out],
-                    )  # fmt: skip
+                    for group in range(groups):
+                        total = p[at.products] + ((slot * PATCH * PATCH + point) * groups + group) * GROUP * of_m
+                        combine(
+                            0, lanes, vectors, GROUP, GROUP, total, of_m, total, of_m,
+                            v + point * v_of_point + group * GROUP * size, size, 0, of_v,
+                            m + point * m_of_point, 0, of_m, 1, count, p[at.padded_out],
+                        )  # fmt: skip
 
     return address(loop)
