@@ -31,10 +31,9 @@ def convolve(x: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
 
     images, _, rows, columns = x.shape
     y = x.new_empty(images, rows + 2 * padding[0] - 2, columns + 2 * padding[1] - 2, len(weight))
-    padded = _whole_vectors(len(weight))
-    of_filter = _of_filter(x)
-    filters = torch.einsum("ri,sj,ocij->rsco", of_filter, of_filter, weight)
-    _run(winograd_loops.forward_loop(), x, F.pad(filters, (0, padded - len(weight))).contiguous(), y, padding, 0)
+    by_tap = F.pad(weight.permute(2, 3, 1, 0), (0, _whole_vectors(len(weight)) - len(weight)))
+    filters = (_of_filters(x) @ by_tap.reshape(9, -1)).view(36, *by_tap.shape[2:])
+    _run(winograd_loops.forward_loop(), x, filters, y, padding, 0)
     return y.permute(0, 3, 1, 2)
 
 
@@ -51,18 +50,18 @@ def grad_weight(grad: Tensor, x: Tensor, padding: tuple[int, int]) -> Tensor:
     channels, out_channels = x.shape[1], grad.shape[1]
     y = grad.permute(0, 2, 3, 1)
     slots = max(1, min(_MOST_SLOTS, len(y) * tiles(y.shape[1]) * tiles(y.shape[2]) // _TILES_OF_SLOT))
-    sums = x.new_zeros(slots, 6, 6, _whole_groups(channels), _whole_vectors(out_channels))
+    sums = x.new_zeros(slots, 36, _whole_groups(channels), _whole_vectors(out_channels))
     _run(winograd_loops.weight_loop(), x, sums, y, padding, slots)
-    of_filter = _of_filter(x)
-    return torch.einsum(
-        "ri,sj,rsco->ocij", of_filter, of_filter, sums.sum(0)[:, :, :channels, :out_channels]
-    ).contiguous()
+    by_tap = (_of_filters(x).t() @ sums.sum(0).flatten(1)).view(3, 3, *sums.shape[2:])
+    return by_tap[..., :channels, :out_channels].permute(3, 2, 0, 1).contiguous()
 
 
-def _of_filter(x: Tensor) -> Tensor:
+def _of_filters(x: Tensor) -> Tensor:
+    """Give the matrix that makes 36 numbers of a filter's nine taps, ``[36, 9]``."""
     from acda.ops.cpu.winograd_code import OF_FILTER
 
-    return x.new_tensor(OF_FILTER)
+    of_row = x.new_tensor(OF_FILTER)
+    return torch.kron(of_row, of_row)
 
 
 def _whole_groups(channels: int) -> int:
