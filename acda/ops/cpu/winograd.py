@@ -1,6 +1,5 @@
 """Convolutions of 3×3 taps on the CPU by Winograd's algorithm: a quarter of the multiplications, in float32."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -32,7 +31,8 @@ def convolve(x: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
     images, _, rows, columns = x.shape
     y = x.new_empty(images, rows + 2 * padding[0] - 2, columns + 2 * padding[1] - 2, len(weight))
     by_tap = F.pad(weight.permute(2, 3, 1, 0), (0, _whole_vectors(len(weight)) - len(weight)))
-    filters = (_of_filters(x) @ by_tap.reshape(9, -1)).view(36, *by_tap.shape[2:])
+    filters = x.new_empty(36, *by_tap.shape[2:])
+    _transform(by_tap.contiguous(), filters)
     _run(winograd_loops.forward_loop(), x, filters, y, padding, 0)
     return y.permute(0, 3, 1, 2)
 
@@ -52,16 +52,19 @@ def grad_weight(grad: Tensor, x: Tensor, padding: tuple[int, int]) -> Tensor:
     slots = max(1, min(_MOST_SLOTS, len(y) * tiles(y.shape[1]) * tiles(y.shape[2]) // _TILES_OF_SLOT))
     sums = x.new_zeros(slots, 36, _whole_groups(channels), _whole_vectors(out_channels))
     _run(winograd_loops.weight_loop(), x, sums, y, padding, slots)
-    by_tap = (_of_filters(x).t() @ sums.sum(0).flatten(1)).view(3, 3, *sums.shape[2:])
+    by_tap = sums.new_empty(3, 3, *sums.shape[2:])
+    _transform(sums.sum(0), by_tap)
     return by_tap[..., :channels, :out_channels].permute(3, 2, 0, 1).contiguous()
 
 
-def _of_filters(x: Tensor) -> Tensor:
-    """Give the matrix that makes 36 numbers of a filter's nine taps, ``[36, 9]``."""
-    from acda.ops.cpu.winograd_code import OF_FILTER
+def _transform(source: Tensor, target: Tensor) -> None:
+    """Make ``[36, C, O]`` of the filters ``[3, 3, C, O]``, or the gradient of these of that of those."""
+    from acda.ops.cpu import winograd_loops
 
-    of_row = x.new_tensor(OF_FILTER)
-    return torch.kron(of_row, of_row)
+    loop = winograd_loops.filters_loop(len(source) == 36)
+    channels, padded_out = source.shape[-2:]
+    numbers = winograd_loops.Filters(channels, padded_out, source.data_ptr(), target.data_ptr())
+    run(loop, numbers, threads=num_threads())
 
 
 def _whole_groups(channels: int) -> int:

@@ -10,15 +10,16 @@ from numba.extending import intrinsic
 
 from acda.ops.cpu.vector_code import Emitter
 
-TILE, PATCH = 4, 6  # side of a tile of results, and of what they are made of
+TAPS, TILE, PATCH = 3, 4, 6  # side of a filter, of a tile of results, and of what they are made of
 
-OF_FILTER = ((1 / 4, 0, 0), (-1 / 6, -1 / 6, -1 / 6), (-1 / 6, 1 / 6, -1 / 6), (1 / 24, 1 / 12, 1 / 6),
+_OF_FILTER = ((1 / 4, 0, 0), (-1 / 6, -1 / 6, -1 / 6), (-1 / 6, 1 / 6, -1 / 6), (1 / 24, 1 / 12, 1 / 6),
              (1 / 24, -1 / 12, 1 / 6), (0, 0, 1))  # fmt: skip
 _OF_PATCH = ((4, 0, -5, 0, 1, 0), (0, -4, -4, 1, 1, 0), (0, 4, -4, -1, 1, 0), (0, -2, -1, 2, 1, 0),
              (0, 2, -1, -2, 1, 0), (0, 4, 0, -5, 0, 1))  # fmt: skip
 _TO_TILE = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))
-_MATRICES = (_OF_PATCH, _TO_TILE, tuple(zip(*_TO_TILE, strict=True)))
-PATCHES, TO_TILES, TILES = range(3)  # what is transformed: patches, products to tiles, and gradients of tiles
+_MATRICES = (_OF_PATCH, _TO_TILE, tuple(zip(*_TO_TILE, strict=True)), _OF_FILTER, tuple(zip(*_OF_FILTER, strict=True)))
+# What is transformed: patches, products to tiles, gradients of tiles, filters, and products to gradients of filters.
+PATCHES, TO_TILES, TILES, FILTERS, TO_FILTERS = range(5)
 
 
 def _linear(emit: Emitter, factors: Sequence[float], vectors: Sequence[Any]) -> Any:

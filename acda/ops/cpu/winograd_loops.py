@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from acda.ops.cpu.compiling import GROUP, THREAD, WORK, address, places, registers
 from acda.ops.cpu.vector_code import combine, fill_zero, next_ticket
-from acda.ops.cpu.winograd_code import PATCH, PATCHES, TILE, TILES, TO_TILES, transform
+from acda.ops.cpu.winograd_code import FILTERS, PATCH, PATCHES, TAPS, TILE, TILES, TO_FILTERS, TO_TILES, transform
 
 RUN = 4 * GROUP  # tiles that a thread takes at once
 
@@ -140,5 +140,37 @@ def weight_loop() -> int:
                             v + point * v_of_point + group * GROUP * size, size, 0, of_v,
                             m + point * m_of_point, 0, of_m, 1, count, p[at.padded_out],
                         )  # fmt: skip
+
+    return address(loop)
+
+
+class Filters(NamedTuple):
+    """Squares of numbers of filters are transformed: ``[numbers, channels, padded_out]``."""
+
+    channels: int
+    padded_out: int
+    source: int
+    target: int
+
+
+@cache
+def filters_loop(gradients: bool) -> int:
+    """Compile the loop that makes 36 numbers of a filter's taps, or gradients of taps of those of 36; its address."""
+    lanes, size = registers(False).lanes, 4
+    which, side, out_side = (TO_FILTERS, PATCH, TAPS) if gradients else (FILTERS, TAPS, PATCH)
+    at, _ = places(Filters)
+
+    def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        of_channel = p[at.padded_out] * size
+        of_number = p[at.channels] * of_channel
+        while True:
+            channel = next_ticket(p, WORK)
+            if channel >= p[at.channels]:
+                break
+            source, target = p[at.source] + channel * of_channel, p[at.target] + channel * of_channel
+            transform(
+                lanes, which, source, side * of_number, of_number, 0, side, 0, side, source,
+                target, out_side * of_number, of_number, out_side, out_side, target, p[at.padded_out],
+            )  # fmt: skip
 
     return address(loop)
