@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 _SIGNATURE = types.void(types.CPointer(types.int64))
 _ENTRY = "loop"  # name of the function in an object file
 _ANYWHERE = {"memcpy", "memmove", "memset", "sqrt"}  # functions that every process has
-_SECONDS = 7  # of one core, for the nine loops of a narrow layer that is trained
+_SECONDS = 9  # of one core, for the thirteen loops of a narrow layer that is trained
 _in_use: list[Any] = []  # keeps alive what addresses point into
 
 WORK, THREAD = 0, 1  # places of the counters
