@@ -54,8 +54,8 @@ def backward(grad: Tensor, problem: Problem, coefficients: bool, weight: bool) -
     _run(problem, project, None, grad.permute(0, 2, 3, 1), written, sums)
     if written.data_ptr() != by_pixel.data_ptr():
         by_pixel.copy_(written)
-    grad_weight = sums.sum(0).permute(2, 1, 0).contiguous() if weight else problem.x.new_empty(0)
-    return out, grad_weight
+    nothing = problem.x.new_empty(0)
+    return out if coefficients else nothing, sums.sum(0).permute(2, 1, 0).contiguous() if weight else nothing.clone()
 
 
 def _run(
