@@ -7,7 +7,7 @@ from acda.ops.cpu.pointers import image_strides
 from acda.ops.cpu.threads import num_threads, run
 
 _TILES_OF_SLOT = 512  # whose sums are added up apart
-_MOST_SLOTS = 16
+_MOST_SLOTS = 8
 
 
 def tiles(size: int) -> int:
