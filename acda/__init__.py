@@ -12,7 +12,9 @@ from acda.layers import (
     DeformConv2d,
     DynamicConv2d,
     DynamicFilterConv2d,
+    GroupNorm,
     Involution2d,
+    NormFactory,
     convert_conv2d,
 )
 from acda.ops import adaptive_conv2d, standard_operators
@@ -26,7 +28,9 @@ __all__ = [
     "DeformConv2d",
     "DynamicConv2d",
     "DynamicFilterConv2d",
+    "GroupNorm",
     "Involution2d",
+    "NormFactory",
     "adaptive_conv2d",
     "analysis",
     "basis_scales",

@@ -46,7 +46,7 @@ def own_images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]
 
 IMAGENET = {"total_batch_size": 4, "num_workers": 0, "resize_size": 72, "crop_size": 64}
 OWN_CLASSES = {"batch_size": 4, "num_workers": 0, "resize_size": 72, "crop_size": 64}
-CROWD = {"batch_size": 2, "crop_size": 64, "num_workers": 0}
+CROWD = {"batch_size": 2, "crop_size": 64, "crops_per_image": 1, "num_workers": 0}
 RESTORATION = {"batch_size": 2, "patch_size": 24, "patches_per_image": 2, "num_workers": 0}
 OWN = {"val_fraction": 0.3, "test_fraction": 0.3, "predict_upscale": 1}
 PLACES = {

@@ -5,8 +5,9 @@ from acda.layers.ddf import DDFConv2d
 from acda.layers.deform_conv import DeformConv2d
 from acda.layers.dynamic_conv import DynamicConv2d
 from acda.layers.dynamic_filter import DynamicFilterConv2d
-from acda.layers.factory import ConvFactory
+from acda.layers.factory import ConvFactory, NormFactory
 from acda.layers.generator import CoefficientGenerator
+from acda.layers.group_norm import GroupNorm
 from acda.layers.involution import Involution2d
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "DeformConv2d",
     "DynamicConv2d",
     "DynamicFilterConv2d",
+    "GroupNorm",
     "Involution2d",
+    "NormFactory",
     "convert_conv2d",
 ]

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from acda.bases import fourier_bessel_bases
 from acda.layers.adaptive_convolution import AdaptiveConvolution
+from acda.layers.factory import NormFactory
 from acda.layers.generator import TANH_VARIANCE, CoefficientGenerator
 from acda.ops.functional import adaptive_conv2d, check_backend
 from acda.ops.geometry import Geometry, IntOrPair, PaddingMode, odd_square
@@ -94,7 +95,7 @@ class ACDAConv2d(AdaptiveConvolution):
         scales: Sequence[int] | None = None,
         hidden_channels: int = 64,
         generator_kernel_sizes: Sequence[int] = (1, 3),
-        norm: Callable[[int], nn.Module] | None = nn.BatchNorm2d,
+        norm: NormFactory | None = nn.BatchNorm2d,
         bases: Callable[[int], Tensor] | None = None,
         backend: str = "auto",
     ) -> None:

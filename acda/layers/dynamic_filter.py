@@ -1,13 +1,14 @@
 """Dynamic filter network (DFN): a full filter of its own for every pixel."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from acda.layers.comparator import Comparator, add_bias, centred, windows
+from acda.layers.factory import NormFactory
 from acda.layers.generator import TANH_VARIANCE
 from acda.layers.memory import refuse_over
 from acda.ops.geometry import IntOrPair
@@ -71,7 +72,7 @@ class DynamicFilterConv2d(Comparator):
         bias: bool = True,
         *,
         hidden_channels: int = 64,
-        norm: Callable[[int], nn.Module] | None = nn.BatchNorm2d,
+        norm: NormFactory | None = nn.BatchNorm2d,
         max_bytes: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,

@@ -1,8 +1,12 @@
-"""How a network asks for its convolutions, so that which one it gets is an argument."""
+"""How a network asks for its convolutions and norms, so that which it gets is an argument."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from torch import nn
+
+NormFactory = Callable[[int], nn.Module]
+"""Makes a norm from its channels: ``nn.BatchNorm2d`` or any other module ``[N, C, H, W]`` to the same shape."""
 
 
 class ConvFactory(Protocol):

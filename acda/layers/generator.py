@@ -1,11 +1,12 @@
 """The network Φ that reads the input around each pixel and emits the coefficients of its filter atoms."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from acda.layers.factory import NormFactory
 from acda.layers.norm_tanh import convolve, convolve_tanh, is_observed, norm_tanh
 from acda.ops.geometry import Geometry, PaddingMode, pair
 from acda.ops.tracing import is_traced
@@ -48,7 +49,7 @@ class CoefficientGenerator(nn.Module):
         geometry: Geometry,
         hidden_channels: int = 64,
         kernel_sizes: Sequence[int] = (1, 3),
-        norm: Callable[[int], nn.Module] | None = nn.BatchNorm2d,
+        norm: NormFactory | None = nn.BatchNorm2d,
         padding_mode: PaddingMode = "zeros",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,

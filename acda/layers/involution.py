@@ -1,7 +1,6 @@
 """Involution: a filter for each pixel, generated from that pixel and shared by the channels of a group."""
 
 import math
-from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acda.layers.comparator import LEAST_HIDDEN, Comparator, add_bias, windows
+from acda.layers.factory import NormFactory
 from acda.ops.geometry import IntOrPair
 from acda.ops.tracing import untraced
 
@@ -69,7 +69,7 @@ class Involution2d(Comparator):
         bias: bool = True,
         *,
         reduction: int = 4,
-        norm: Callable[[int], nn.Module] | None = nn.BatchNorm2d,
+        norm: NormFactory | None = nn.BatchNorm2d,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from acda.layers import ACDAConv2d, ConvFactory
+from acda.layers import ACDAConv2d, ConvFactory, NormFactory
 from acda.models.residual import BasicBlock, Bottleneck, DynamicBottleneck
 
 _PLAIN: dict[str, type[BasicBlock] | type[Bottleneck]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
@@ -29,6 +29,7 @@ class AdResNet(nn.Module):
         kernel_sizes: Sides of the filters in the last two stages, odd.
         small_images: Begin with a 3×3 convolution and no pooling, as is usual for images of some ten pixels: feature
             maps are then 4 times as large on each side.
+        norm: Makes the norm after each convolution but those that ACDA's generators have, which take it from ``conv``.
 
     Shape:
         Image ``[N, in_channels, H, W]``; logits ``[N, num_classes]``, or features ``[N, feature_channels, ⌈H/32⌉,
@@ -56,6 +57,7 @@ class AdResNet(nn.Module):
         widths: Sequence[int] = (64, 128, 128, 256),
         kernel_sizes: Sequence[int] = (7, 5),
         small_images: bool = False,
+        norm: NormFactory = nn.BatchNorm2d,
     ) -> None:
         super().__init__()
         if plain_block not in _PLAIN:
@@ -72,15 +74,15 @@ class AdResNet(nn.Module):
         plain, stem = _PLAIN[plain_block], widths[0]
         side, stride = (3, 1) if small_images else (7, 2)
         self.conv1 = nn.Conv2d(in_channels, stem, side, stride, side // 2, bias=False)
-        self.bn1 = nn.BatchNorm2d(stem)
+        self.bn1 = norm(stem)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.Identity() if small_images else nn.MaxPool2d(3, 2, 1)
         first, second = (width * plain.expansion for width in widths[:2])
         third, fourth = (2 * width for width in widths[2:])
-        self.layer1 = _plain_stage(plain, stem, widths[0], plain_depths[0], stride=1)
-        self.layer2 = _plain_stage(plain, first, widths[1], plain_depths[1], stride=2)
-        self.layer3 = _dynamic_stage(second, widths[2], third, dynamic_depths[0], kernel_sizes[0], conv)
-        self.layer4 = _dynamic_stage(third, widths[3], fourth, dynamic_depths[1], kernel_sizes[1], conv)
+        self.layer1 = _plain_stage(plain, stem, widths[0], plain_depths[0], 1, norm)
+        self.layer2 = _plain_stage(plain, first, widths[1], plain_depths[1], 2, norm)
+        self.layer3 = _dynamic_stage(second, widths[2], third, dynamic_depths[0], kernel_sizes[0], conv, norm)
+        self.layer4 = _dynamic_stage(third, widths[3], fourth, dynamic_depths[1], kernel_sizes[1], conv, norm)
         self.feature_channels = fourth
         self.feature_stride = 8 if small_images else 32
         self.fc = None if num_classes is None else nn.Linear(fourth, num_classes)
@@ -111,31 +113,53 @@ class AdResNet(nn.Module):
 
 
 def _plain_stage(
-    block: type[BasicBlock] | type[Bottleneck], in_channels: int, width: int, depth: int, stride: int
+    block: type[BasicBlock] | type[Bottleneck], in_channels: int, width: int, depth: int, stride: int, norm: NormFactory
 ) -> nn.Sequential:
     out_channels = width * block.expansion
-    first = block(in_channels, width, stride)
-    return nn.Sequential(first, *(block(out_channels, width) for _ in range(depth - 1)))
+    first = block(in_channels, width, stride, norm)
+    return nn.Sequential(first, *(block(out_channels, width, 1, norm) for _ in range(depth - 1)))
 
 
 def _dynamic_stage(
-    in_channels: int, width: int, out_channels: int, depth: int, kernel_size: int, conv: ConvFactory
+    in_channels: int,
+    width: int,
+    out_channels: int,
+    depth: int,
+    kernel_size: int,
+    conv: ConvFactory,
+    norm: NormFactory,
 ) -> nn.Sequential:
-    first = DynamicBottleneck(in_channels, width, out_channels, kernel_size, 2, conv)
-    rest = (DynamicBottleneck(out_channels, width, out_channels, kernel_size, 1, conv) for _ in range(depth - 1))
+    first = DynamicBottleneck(in_channels, width, out_channels, kernel_size, 2, conv, norm)
+    rest = (DynamicBottleneck(out_channels, width, out_channels, kernel_size, 1, conv, norm) for _ in range(depth - 1))
     return nn.Sequential(first, *rest)
 
 
-def ad_resnet_s(num_classes: int | None = 1000, in_channels: int = 3, conv: ConvFactory = ACDAConv2d) -> AdResNet:
+def ad_resnet_s(
+    num_classes: int | None = 1000,
+    in_channels: int = 3,
+    conv: ConvFactory = ACDAConv2d,
+    norm: NormFactory = nn.BatchNorm2d,
+) -> AdResNet:
     """Ad-ResNet-s: basic blocks; 3,846,648 parameters (paper Table 2: 3.85 M). Arguments as in :class:`AdResNet`."""
-    return AdResNet(num_classes, in_channels, conv)
+    return AdResNet(num_classes, in_channels, conv, norm=norm)
 
 
-def ad_resnet_m(num_classes: int | None = 1000, in_channels: int = 3, conv: ConvFactory = ACDAConv2d) -> AdResNet:
+def ad_resnet_m(
+    num_classes: int | None = 1000,
+    in_channels: int = 3,
+    conv: ConvFactory = ACDAConv2d,
+    norm: NormFactory = nn.BatchNorm2d,
+) -> AdResNet:
     """Ad-ResNet-m: bottlenecks; 9,870,072 parameters (paper Table 2: 9.83 M). Arguments as in :class:`AdResNet`."""
-    return AdResNet(num_classes, in_channels, conv, "bottleneck", widths=(64, 128, 256, 512))
+    return AdResNet(num_classes, in_channels, conv, "bottleneck", widths=(64, 128, 256, 512), norm=norm)
 
 
-def ad_resnet_l(num_classes: int | None = 1000, in_channels: int = 3, conv: ConvFactory = ACDAConv2d) -> AdResNet:
+def ad_resnet_l(
+    num_classes: int | None = 1000,
+    in_channels: int = 3,
+    conv: ConvFactory = ACDAConv2d,
+    norm: NormFactory = nn.BatchNorm2d,
+) -> AdResNet:
     """Ad-ResNet-l: as m, deeper; 18,215,544 parameters (paper Table 2: 18.19 M). Arguments as in :class:`AdResNet`."""
-    return AdResNet(num_classes, in_channels, conv, "bottleneck", dynamic_depths=(6, 4), widths=(64, 128, 256, 512))
+    widths = (64, 128, 256, 512)
+    return AdResNet(num_classes, in_channels, conv, "bottleneck", dynamic_depths=(6, 4), widths=widths, norm=norm)

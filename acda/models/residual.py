@@ -9,16 +9,16 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from acda.layers import ConvFactory
+from acda.layers import ConvFactory, NormFactory
 
 
-def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module | None:
+def _shortcut(in_channels: int, out_channels: int, stride: int, norm: NormFactory) -> nn.Module | None:
     """Make what brings the input to the output's shape: nothing, or a strided 1×1 convolution with norm."""
     if stride == 1 and in_channels == out_channels:
         return None
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
-        nn.BatchNorm2d(out_channels),
+        norm(out_channels),
     )
 
 
@@ -29,11 +29,14 @@ class ResidualBlock(nn.Module):
         in_channels: Channels of the input.
         out_channels: Channels of the output.
         stride: By which the output is smaller.
+        norm: Makes the norm after a convolution.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int = 1, norm: NormFactory = nn.BatchNorm2d
+    ) -> None:
         super().__init__()
-        self.downsample = _shortcut(in_channels, out_channels, stride)
+        self.downsample = _shortcut(in_channels, out_channels, stride, norm)
         self.relu = nn.ReLU(inplace=True)
 
     def branch(self, x: Tensor) -> Tensor:
@@ -54,16 +57,17 @@ class BasicBlock(ResidualBlock):
         in_channels: Channels of the input.
         width: Channels of both convolutions.
         stride: Of the first.
+        norm: Makes the norm after each convolution.
     """
 
     expansion: ClassVar[int] = 1
 
-    def __init__(self, in_channels: int, width: int, stride: int = 1) -> None:
-        super().__init__(in_channels, width, stride)
+    def __init__(self, in_channels: int, width: int, stride: int = 1, norm: NormFactory = nn.BatchNorm2d) -> None:
+        super().__init__(in_channels, width, stride, norm)
         self.conv1 = nn.Conv2d(in_channels, width, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = norm(width)
         self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = norm(width)
 
     def branch(self, x: Tensor) -> Tensor:
         """Convolution, norm, ReLU, convolution, norm."""
@@ -78,19 +82,20 @@ class Bottleneck(ResidualBlock):
         in_channels: Channels of the input.
         width: Channels of the 3×3 convolution.
         stride: Of the 3×3 convolution.
+        norm: Makes the norm after each convolution.
     """
 
     expansion: ClassVar[int] = 4
 
-    def __init__(self, in_channels: int, width: int, stride: int = 1) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int = 1, norm: NormFactory = nn.BatchNorm2d) -> None:
         out_channels = self.expansion * width
-        super().__init__(in_channels, out_channels, stride)
+        super().__init__(in_channels, out_channels, stride, norm)
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = norm(width)
         self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = norm(width)
         self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.bn3 = norm(out_channels)
 
     def branch(self, x: Tensor) -> Tensor:
         """Three convolutions, each with its norm, and ReLU between them."""
@@ -110,6 +115,7 @@ class DynamicBottleneck(ResidualBlock):
         kernel_size: Side of the middle convolution's filter, odd.
         stride: Of the first 1×1 convolution.
         conv: Makes the middle convolution.
+        norm: Makes the norm after each convolution.
 
     Reference:
         Paper section 4.1. Its appendix, which has the details, is not public; the stride's place is that of the only
@@ -117,15 +123,22 @@ class DynamicBottleneck(ResidualBlock):
     """
 
     def __init__(
-        self, in_channels: int, width: int, out_channels: int, kernel_size: int, stride: int, conv: ConvFactory
+        self,
+        in_channels: int,
+        width: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int,
+        conv: ConvFactory,
+        norm: NormFactory = nn.BatchNorm2d,
     ) -> None:
-        super().__init__(in_channels, out_channels, stride)
+        super().__init__(in_channels, out_channels, stride, norm)
         self.conv1 = nn.Conv2d(in_channels, width, 1, stride, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = norm(width)
         self.conv2 = conv(width, width, kernel_size, padding=kernel_size // 2, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = norm(width)
         self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.bn3 = norm(out_channels)
 
     def branch(self, x: Tensor) -> Tensor:
         """Three convolutions, each with its norm, and ReLU between them."""

@@ -44,5 +44,5 @@ def cells(epochs: int | None = None, count: int = 40) -> Canvas:
         tests = list(data.test_dataloader())
         with torch.no_grad():
             densities = [task.network(photograph.image) / task.density_scale for photograph in tests]
-    training = f"Trained on {len(data.train_samples())} photographs"
+    training = f"Trained on {len(data.stored_samples('train'))} photographs"
     return draw(tests, densities, training, "photograph", "photographs", "cells")

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from benchmarks.pictures.canvas import GREY, Canvas
 from benchmarks.pictures.training import train
 from benchmarks.studies.matching import network_in
 from datamodules import SyntheticCrowdDataModule
 from datamodules.batches import CrowdBatch
+from lit_modules.losses import DensityLoss
 from lit_modules.metrics import count_heads
 from lit_modules.output.pictures import draw_dots, draw_heat, draw_photograph, spread_cells
 from lit_modules.tasks.counting import sum_cells
@@ -51,14 +51,14 @@ def crowd(steps: int = 500, num_train: int = 150, num_test: int = 20) -> Canvas:
         )
         data.prepare_data()
         batches: Iterator[CrowdBatch] = itertools.chain.from_iterable(itertools.repeat(data.train_dataloader()))
-        network = network_in(_CONFIG)
+        network, compare = network_in(_CONFIG), DensityLoss()
         optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.0001)
 
         def loss() -> Tensor:
             batch = next(batches)
             output: Tensor = network(batch.image)
             wanted = sum_cells(batch.density, _cell_size(batch.image, output)) * _DENSITY_SCALE
-            return F.mse_loss(output, wanted)
+            return compare(output, wanted)  # type: ignore[no-any-return]
 
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _PEAK_RATE, total_steps=steps)
         train("the counter", network, loss, steps, optimizer, schedule)

@@ -1,69 +1,83 @@
-"""Counts rendered crowds in strong perspective with ACDA, plain convolutions and CondConv at matched parameters.
+"""Counts crowds with ACDA, plain convolutions, CondConv and deformable convolutions at matched parameters.
 
 ``python -m benchmarks.studies.crowd --csv benchmarks/results/crowd.csv``
 
-The first two stages and the decoder stay as they are; the width of the last two stages is chosen for each convolution
-so that the whole network has as many parameters as with ACDA. Recipes are alike, those of the YAML files. For ACDA also
-whether the largest filters are used where heads are large, as the paper's Figure 7 claims: rank correlation, over all
-heads of the test images, of the head's size with the magnitude of the 7×7 coefficients at its centre, and with their
-share in the coefficients of all scales; beside it the same before any training.
+``--data`` chooses rendered crowds in strong perspective, or ShanghaiTech A or B. The first two stages and the decoder
+stay as they are; the width of the last two stages is chosen for each convolution so that the whole network has as many
+parameters as with ACDA. Recipes are alike, those of the YAML files. For ACDA also whether the largest filters are used
+where heads are large, as the paper's Figure 7 claims: rank correlation, over all heads of the test images, of the
+head's size with the magnitude of the 7×7 coefficients at its centre, and with their share in the coefficients of all
+scales; beside it the same before any training. Where sizes are not annotated, the mean distance to a head's three
+nearest neighbours stands for its size.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import yaml
 from scipy.io import loadmat
+from scipy.spatial import KDTree
 from scipy.stats import spearmanr
 from torch import Tensor
 
 from acda.analysis import capture_scale_magnitudes
+from acda.layers import ACDAConv2d, GroupNorm
 from acda.models import AdResNet, CrowdCounter, load_weights
 from benchmarks import records
 from benchmarks.studies import study
 from benchmarks.studies.matching import CONVOLUTIONS, match_width, parameters
-from datamodules import SyntheticCrowdDataModule
+from datamodules import ShanghaiTechDataModule, SyntheticCrowdDataModule
+from datamodules.batches import CrowdBatch
 from lit_modules.runs import find_best_checkpoint
 
 CONFIGS = {
-    "ACDA": "configs/crowd/synthetic_acda.yaml",
-    "convolution": "configs/crowd/synthetic_conv2d.yaml",
-    "CondConv": "configs/crowd/synthetic_cond_conv.yaml",
+    "synthetic": "configs/crowd/synthetic_acda.yaml",
+    "shanghaitech_a": "configs/crowd/shanghaitech_a_small.yaml",
+    "shanghaitech_b": "configs/crowd/shanghaitech_b_small.yaml",
 }
+COMPARED = ("ACDA", "convolution", "CondConv", "deformable convolution")
 METRICS = ("test/mae", "test/rmse")
-WIDTHS = range(2, 97)  # of the third stage; the fourth has twice as much
-ACDA_WIDTH = 32
+WIDTHS = range(2, 193)  # of the third stage; the fourth has twice as much
+ACDA_WIDTH = 64
 LARGEST = 7  # pixels, side of the largest filters
+NEIGHBOURS = 3  # of a head, whose mean distance stands for its size
 _BACKBONE = "--model.init_args.network.init_args.backbone.init_args"
 
 
 def network(name: str, width: int) -> CrowdCounter:
     """Make the counter of the YAML files whose third stage has this width, with a convolution of this name."""
+    conv = partial(ACDAConv2d, norm=GroupNorm) if name == "ACDA" else CONVOLUTIONS[name].conv
     backbone = AdResNet(
         None,
-        conv=CONVOLUTIONS[name].conv,
+        conv=conv,
         plain_depths=(1, 1),
         dynamic_depths=(1, 1),
-        widths=(16, 32, width, 2 * width),
-        small_images=True,
+        widths=(32, 64, width, 2 * width),
+        norm=GroupNorm,
     )
     return CrowdCounter(backbone, widths=(64, 32, 16))
 
 
-def candidate(name: str) -> study.Candidate:
+def candidate(data: str, name: str) -> study.Candidate:
     """Describe the counter with a convolution, as wide as it has as many parameters as with ACDA.
 
     Args:
-        name: Key of ``CONFIGS``.
+        data: Key of ``CONFIGS``.
+        name: One of ``COMPARED``.
     """
     aim = parameters(lambda: network("ACDA", ACDA_WIDTH))
     width = match_width(lambda width: network(name, width), aim, WIDTHS)
-    facts: records.Row = {"convolution": name, "width": width, "parameters": parameters(lambda: network(name, width))}
-    return study.Candidate(CONFIGS[name], facts, METRICS, [f"{_BACKBONE}.widths=[16,32,{width},{2 * width}]"])
+    count = parameters(lambda: network(name, width))
+    facts: records.Row = {"data": data, "convolution": name, "width": width, "parameters": count}
+    chosen = [] if name == "ACDA" else CONVOLUTIONS[name].options(_BACKBONE)  # the configurations have ACDA
+    return study.Candidate(CONFIGS[data], facts, METRICS, [*chosen, f"{_BACKBONE}.widths=[32,64,{width},{2 * width}]"])
 
 
-def correlate_scale_and_size(counter: CrowdCounter, data: SyntheticCrowdDataModule) -> records.Row:
+def correlate_scale_and_size(counter: CrowdCounter, data: ShanghaiTechDataModule) -> records.Row:
     """Correlate how much the largest filters are used with the size of heads.
 
     Args:
@@ -76,12 +90,13 @@ def correlate_scale_and_size(counter: CrowdCounter, data: SyntheticCrowdDataModu
     """
     sizes: list[float] = []
     used: dict[str, list[float]] = {}
-    folder = Path(data.data_dir).expanduser() / "part_A_final"
     samples = data.test_samples()
     for index in range(len(samples)):
         batch = samples[index]
-        annotation = folder / batch.id[0].replace("images/", "ground_truth/GT_").replace(".jpg", ".mat")
-        sizes += loadmat(annotation)["head_sizes"][:, 0].tolist()
+        at_heads = _sizes(batch, data)
+        if at_heads is None:
+            continue
+        sizes += at_heads.tolist()
         with torch.no_grad(), capture_scale_magnitudes(counter.eval()) as layers:
             counter(batch.image)
         for name, scales in layers.items():
@@ -89,9 +104,24 @@ def correlate_scale_and_size(counter: CrowdCounter, data: SyntheticCrowdDataModu
                 largest = scales[LARGEST][0]
                 share = largest / sum(magnitudes[0] for magnitudes in scales.values())
                 for what, values in (("magnitude", largest), ("share", share)):
-                    at_heads = _at(values, batch.points[0], batch.image.shape[2:])
-                    used.setdefault(f"{name} {what}", []).extend(at_heads)
+                    found = _at(values, batch.points[0], batch.image.shape[2:])
+                    used.setdefault(f"{name} {what}", []).extend(found)
     return {name: float(spearmanr(sizes, values).statistic) for name, values in used.items()}
+
+
+def _sizes(batch: CrowdBatch, data: ShanghaiTechDataModule) -> npt.NDArray[np.float64] | None:
+    """Tell the sizes of an image's heads, or what stands for them; None where there are too few to tell."""
+    if isinstance(data, SyntheticCrowdDataModule):
+        folder = Path(data.data_dir).expanduser() / "part_A_final"
+        annotation = folder / batch.id[0].replace("images/", "ground_truth/GT_").replace(".jpg", ".mat")
+        drawn: npt.NDArray[np.float64] = loadmat(annotation)["head_sizes"][:, 0]
+        return drawn
+    points = batch.points[0].numpy()
+    if len(points) <= NEIGHBOURS:
+        return None
+    distances, _ = KDTree(points).query(points, NEIGHBOURS + 1)  # each is its own nearest
+    spacing: npt.NDArray[np.float64] = distances[:, 1:].mean(1)
+    return spacing
 
 
 def _at(values: Tensor, points: Tensor, size: Sequence[int]) -> list[float]:
@@ -106,7 +136,8 @@ def figure_7(tried: study.Candidate, run: Path) -> records.Row:
     if tried.facts["convolution"] != "ACDA":
         return {}
     config = yaml.safe_load((run / "config_fit.yaml").read_text())
-    data = SyntheticCrowdDataModule(**config["data"]["init_args"])
+    made = SyntheticCrowdDataModule if tried.facts["data"] == "synthetic" else ShanghaiTechDataModule
+    data = made(**config["data"]["init_args"])
     torch.manual_seed(config["seed_everything"])
     counter = network("ACDA", ACDA_WIDTH)
     untrained = correlate_scale_and_size(counter, data)
@@ -124,9 +155,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Command line, by default the process's; what is not known here goes to ``fit`` and ``test``.
     """
     parser = study.parser("studies.crowd", __doc__)
-    parser.add_argument("--only", nargs="+", choices=tuple(CONFIGS), default=tuple(CONFIGS))
+    parser.add_argument("--data", nargs="+", choices=tuple(CONFIGS), default=["synthetic"], help="default: synthetic")
+    parser.add_argument("--only", nargs="+", choices=COMPARED, default=COMPARED, help="default: all")
     options, further = parser.parse_known_args(arguments)
-    study.run([candidate(name) for name in options.only], options, further, figure_7)
+    candidates = [candidate(data, name) for data in options.data for name in options.only]
+    study.run(candidates, options, further, figure_7)
 
 
 if __name__ == "__main__":

@@ -40,13 +40,18 @@ class CrowdDataModule(ImageDataModule, ABC):
     that they can serve as annotations. Annotations that fit the other image only are refused; see
     :func:`~datamodules.crowd.positions.place_points`.
 
-    Augmentation ``standard``: a random part, scaled by 0.8 to 1.2, a left-right flip (p = 0.5), grey (p = 0.1), gamma
-    0.5 to 1.5 (p = 0.3). ``none``: a random part as it is. Images smaller than it are padded at the bottom and right
-    with ``mean``. Crops without heads occur.
+    Augmentation ``standard``: a random part, scaled by 0.8 to 1.2 (p = 0.5), a left-right flip (p = 0.5), grey
+    (p = 0.1), gamma 0.5 to 1.5 (p = 0.3). ``none``: a random part as it is. Images smaller than it are padded at the
+    bottom and right with ``mean``. Crops without heads occur.
+
+    Crops should show on average what images show. So large images give more of them than small ones, in which heads are
+    often closer to each other.
 
     Args:
         crop_size: Height and width of the training crops, in pixels.
         augmentation: ``standard`` or ``none``. Default: ``standard``.
+        crops_per_image: Crops of each image in an epoch. Default: as many as it has room for, its area over the crop's,
+            rounded, and at least one.
         val_fraction: Share of the published training images held out for validation. Default: 0.1.
         split_seed: What that split depends on. Default: 0.
         validate_on: ``held_out``; or ``test`` to train on all training images and validate on the test images, which
@@ -77,6 +82,7 @@ class CrowdDataModule(ImageDataModule, ABC):
         *,
         crop_size: int,
         augmentation: CrowdAugmentationName = "standard",
+        crops_per_image: int | None = None,
         val_fraction: float = 0.1,
         split_seed: int = 0,
         validate_on: ValidateOn = "held_out",
@@ -93,6 +99,8 @@ class CrowdDataModule(ImageDataModule, ABC):
         super().__init__(batch_size=batch_size, num_workers=num_workers, **kwargs)
         check_fractions(val_fraction=val_fraction)
         check_at_least(0, split_seed=split_seed)
+        if crops_per_image is not None:
+            check_at_least(1, crops_per_image=crops_per_image)
         check_kernel(sigma, kernel_size)
         check_one_of(get_args(ValidateOn), validate_on=validate_on)
         if not np.isfinite(coord_offset):
@@ -103,6 +111,8 @@ class CrowdDataModule(ImageDataModule, ABC):
         self.exif = exif
         self._kernel = sigma, kernel_size
         self._channels = ImageChannels(self.channels, mean, std)
+        self._crop_area = crop_size**2
+        self._crops_per_image = crops_per_image
         self._augmentation = CrowdAugmentation(crop_size, augmentation, self._channels.mean)
         self._fractions = {"val": val_fraction}
         self._split_seed = split_seed
@@ -139,8 +149,14 @@ class CrowdDataModule(ImageDataModule, ABC):
 
     def train_samples(self) -> CrowdSamples:
         """Return random crops of the published training images but for those held out."""
-        indices = np.arange(len(self.train_files.paths)) if self.validate_on == "test" else self._held_out["train"]
-        return self._samples_of(self.train_files, indices, self._augmentation)
+        files = self.train_files
+        indices = np.arange(len(files.paths)) if self.validate_on == "test" else self._held_out["train"]
+        if self._crops_per_image is None:
+            areas = np.prod([files.sizes[index] for index in indices], axis=1)
+            crops = np.maximum(1, np.rint(areas / self._crop_area)).astype(int)
+        else:
+            crops = np.full(len(indices), self._crops_per_image)
+        return self._samples_of(files, np.repeat(indices, crops), self._augmentation)
 
     def val_samples(self) -> CrowdSamples:
         """Return published training images that are held out, or with ``validate_on: test`` the test images; whole."""

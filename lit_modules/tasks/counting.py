@@ -13,6 +13,7 @@ from acda.inference import FLIP
 from acda.models.contracts import output_stride
 from datamodules.batches import CrowdBatch, PhotographBatch
 from lit_modules.callbacks import CountReport, CrowdPredictions
+from lit_modules.losses import DensityLoss
 from lit_modules.metrics import CountMAE, CountNAE, CountRMSE, count_heads
 from lit_modules.output import arrange_panels, draw_dots, draw_heat, draw_photograph, spread_cells
 from lit_modules.tasks.base import Stage, StepOutput, Task
@@ -34,7 +35,7 @@ class CountingTask(Task):
             if it has no such attribute, follows from the sizes.
         density_scale: What the network gives is the density in heads per cell times this. Without it the targets are
             so small that a network that finds nothing anywhere is hard to improve on.
-        loss: Compares output and target, in single precision; None: mean squared error.
+        loss: Compares output and target, in single precision; None: :class:`~lit_modules.losses.DensityLoss`.
         tile: Evaluate images in parts of this side in pixels, a multiple of the network's ``total_stride``, with the
             surroundings that they depend on: the result is that of the whole image, in less memory. Default: whole.
         self_ensemble: In evaluation take the mean of an image's and its mirror image's density.
@@ -63,7 +64,7 @@ class CountingTask(Task):
             self_ensemble = kwargs.pop(former)
         super().__init__(network, **kwargs)
         self.density_scale = density_scale
-        self.loss = nn.MSELoss() if loss is None else loss
+        self.loss = DensityLoss() if loss is None else loss
         self.on_whole_images = WholeImageNetwork(network, tile, FLIP if self_ensemble else None)
         errors = MetricCollection({"mae": CountMAE(), "rmse": CountRMSE(), "nae": CountNAE()})
         self.train_metrics = MetricCollection({"mae": CountMAE()}, prefix="train/")

@@ -1,5 +1,6 @@
 import logging
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def own(written: tuple[Path, Annotations], tmp_path: Path) -> Path:
 
 
 def module(root: Path, **arguments: Any) -> ShanghaiTechDataModule:
-    return ShanghaiTechDataModule(str(root), **({"num_workers": 0, "batch_size": 4, "crop_size": 48} | arguments))
+    defaults: dict[str, Any] = {"num_workers": 0, "batch_size": 4, "crop_size": 48, "crops_per_image": 1}
+    return ShanghaiTechDataModule(str(root), **(defaults | arguments))
 
 
 def all_of(data: ShanghaiTechDataModule, split: str) -> list[CrowdBatch]:
@@ -97,6 +99,15 @@ def test_crops_are_as_large_as_documented(tmp_path: Path) -> None:
         write_shanghaitech(tmp_path, part, train=6, test=1)
         sample = ShanghaiTechDataModule(str(tmp_path), part, augmentation="none").train_samples()[0]
         assert sample.image.shape == (1, 3, side, side)
+
+
+def test_large_images_give_more_crops(written: tuple[Path, Annotations]) -> None:
+    data = module(written[0], crop_size=32, crops_per_image=None, validate_on="test")
+    given = Counter(batch.id[0] for batch in map(data.train_samples().__getitem__, range(len(data.train_samples()))))
+    for name, (height, width) in zip(data.train_files.ids, data.train_files.sizes, strict=True):
+        assert given[name] == max(1, round(height * width / 32**2))
+    assert len(set(given.values())) > 1
+    assert len(module(written[0], crops_per_image=3, validate_on="test").train_samples()) == 3 * len(given)
 
 
 @pytest.mark.parametrize("part_name", ["part_{}", "part_{}_final"])
@@ -287,6 +298,7 @@ def test_truncated_image_is_named_when_it_is_read(own: Path) -> None:
         ({"sigma": -1.0}, r"^sigma must be .*, got -1\.0$"),
         ({"kernel_size": 4}, r"^kernel_size must be .*, got 4$"),
         ({"crop_size": 0}, r"^crop_size must be .*, got 0$"),
+        ({"crops_per_image": 0}, r"^crops_per_image must be .*, got 0$"),
         ({"coord_offset": float("nan")}, r"^coord_offset must be .*, got nan$"),
     ],
 )

@@ -12,6 +12,7 @@ from datamodules.batches import CrowdBatch, PhotographBatch
 from lit_modules import CountingTask
 from lit_modules.callbacks import CoefficientMaps
 from lit_modules.errors import UsageError
+from lit_modules.losses import DensityLoss
 from lit_modules.tasks.counting import sum_cells
 from tests.support.crowds import NORMALISED, SCALE, Crowds, Seen, crowd, density_of, in_cells
 
@@ -52,8 +53,8 @@ def test_nothing_is_lost_in_summing_up_over_cells(cell_size: int) -> None:
 
 
 @pytest.mark.parametrize("density_scale", [1.0, 100.0])
-@pytest.mark.parametrize(("loss", "power"), [(None, 2), (nn.L1Loss(), 1)])
-def test_loss_compares_scaled_sums_over_cells(density_scale: float, loss: nn.Module | None, power: int) -> None:
+@pytest.mark.parametrize(("loss", "power"), [(nn.MSELoss(), 2), (nn.L1Loss(), 1)])
+def test_loss_compares_scaled_sums_over_cells(density_scale: float, loss: nn.Module, power: int) -> None:
     predicted = np.random.default_rng(0).uniform(size=(41, 67))
     batch = crowd(HEADS, 41, 67, predicted=predicted)
     output = CountingTask(Seen(), density_scale=density_scale, loss=loss).step(batch, "val")
@@ -62,8 +63,12 @@ def test_loss_compares_scaled_sums_over_cells(density_scale: float, loss: nn.Mod
     np.testing.assert_allclose(output.prediction[0, 0].detach(), SCALE * in_cells(predicted) / density_scale, rtol=1e-5)
 
 
+def test_loss_is_of_density_and_counts_by_default() -> None:
+    assert isinstance(CountingTask(Seen()).loss, DensityLoss)
+
+
 def test_loss_is_computed_in_single_precision_under_autocast() -> None:
-    task = CountingTask(Strided(4))
+    task = CountingTask(Strided(4), loss=nn.MSELoss())
     batch = crowd(HEADS, 40, 68, predicted=np.random.default_rng(0).normal(size=(40, 68)))
     with torch.autocast("cpu", torch.bfloat16):
         coarse = task.network(batch.image)
@@ -82,7 +87,7 @@ def test_metrics_of_a_test_are_those_of_the_counts(trainer: Trainer) -> None:
     predicted = [rng.uniform(0, 0.003, size) for size in sizes]
     given = zip(heads, sizes, predicted, strict=True)
     batches = [crowd(points, *size, f"image_{i}", map_) for i, (points, size, map_) in enumerate(given)]
-    (metrics,) = trainer.test(CountingTask(Seen()), Crowds(batches), verbose=False)
+    (metrics,) = trainer.test(CountingTask(Seen(), loss=nn.MSELoss()), Crowds(batches), verbose=False)
     annotated = np.array([5, 2, 0, 4])
     errors = np.array([map_.sum() for map_ in predicted]) - annotated
     assert metrics["test/mae"] == pytest.approx(np.abs(errors).mean(), rel=1e-6)
