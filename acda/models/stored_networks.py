@@ -123,7 +123,7 @@ def _gives_module(function: Callable[..., Any]) -> bool:
 
 def _hints(make: Callable[..., Any]) -> dict[str, Any]:
     """Give the types of arguments, those that are handed to base classes among them."""
-    makers = [base.__init__ for base in reversed(make.__mro__)] if inspect.isclass(make) else [make]
+    makers = [vars(base).get("__init__") for base in reversed(make.__mro__)] if inspect.isclass(make) else [make]
     hints: dict[str, Any] = {}
     for maker in makers:
         try:

@@ -1,4 +1,4 @@
-"""Files of weights that suffice for themselves: tensors in safetensors' format, and the configuration they belong to."""
+"""Files of weights that suffice for themselves: tensors in safetensors' format, and their configuration."""
 
 import json
 import os

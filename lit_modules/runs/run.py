@@ -279,7 +279,8 @@ def open_checkpoint(name: str, root: Path, subcommand: str, trusted: bool) -> Ch
     """Open the checkpoint that ``--ckpt_path`` means.
 
     Args:
-        name: ``last``, ``best``, a file, a run folder, or ``pretrained:NAME``, see :func:`lit_modules.runs.checkpoints.find_checkpoint`.
+        name: ``last``, ``best``, a file, a run folder, or ``pretrained:NAME``, see
+            :func:`lit_modules.runs.checkpoints.find_checkpoint`.
         root: The experiment's folder.
         subcommand: The subcommand.
         trusted: Whether pickled objects in it may run code.

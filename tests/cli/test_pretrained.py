@@ -8,12 +8,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from acda.models import pretrained
 from acda.models.weight_files import FOLDER_VARIABLE
 from tests.cli.conftest import Refuse, run
+from tests.support.pages import Page
 from tests.support.weights import CONFIGS, write_weights
 
 
@@ -49,6 +51,7 @@ def test_predict_needs_nothing_but_the_name_and_photographs() -> None:
             assert (restored != came).any()
 
 
+@pytest.mark.slow
 def test_what_the_user_writes_wins() -> None:
     write_photographs(Path("my_photos"))
     options = ["--data.init_args.predict_dir=my_photos", "--model.init_args.self_ensemble=true"]
@@ -58,6 +61,7 @@ def test_what_the_user_writes_wins() -> None:
     assert "tile: 64" in config
 
 
+@pytest.mark.slow
 def test_export_writes_the_network() -> None:
     run("export", "--ckpt_path=pretrained:restorer")
     program = torch.export.load("runs/pretrained/restorer/export/model.pt2")
@@ -75,6 +79,7 @@ def test_test_takes_the_data_of_the_file() -> None:
     assert 0 < float(row["test/psnr"]) < 60
 
 
+@pytest.mark.slow
 def test_a_file_is_named_by_its_path_too(weights: Path) -> None:
     run("export", f"--ckpt_path={weights / 'restorer.safetensors'}")
     assert Path("runs/pretrained/restorer/export/model.pt2").is_file()
@@ -134,3 +139,36 @@ def test_a_configuration_that_names_other_things_is_refused(refuse: Refuse, weig
     (line, *_) = refuse("predict", "--ckpt_path=pretrained:restorer")
     assert "os.system is nothing that a configuration is made of" in line
     assert not Path("was_here").exists()
+
+
+ODD = ("a b.png", "50%.png", "#1.png", "Größe/東京.png", "a&b<i>.png")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_prediction_has_a_page(name: str, weights: Path) -> None:
+    write_weights(weights, name)
+    random = np.random.default_rng(0)
+    for photograph in ODD:
+        path = Path("my photos", photograph)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (90, 600, 3), np.uint8)).save(path)
+    Path("my photos", "broken.png").write_bytes(b"nothing")
+    with pytest.raises(SystemExit):  # for one of them is broken
+        run("predict", f"--ckpt_path=pretrained:{name}", "--data.init_args.predict_dir=my photos")
+    page = Page(Path("runs", "pretrained", name, "predict", "index.html"))
+    assert sorted(page.ids) == sorted(ODD)
+    assert ("failed.csv", "failed.csv: inputs that failed") in page.links
+    linked = {page.file(address).name for address, _ in page.links}
+    if name == "restorer":
+        assert len(page.images) == 4 * len(ODD)
+        assert linked == {"failed.csv", *(Path(photograph).name for photograph in ODD)}
+        assert any(text.startswith("600 × 90 pixels, ") and text.endswith(" s a megapixel") for text in page.texts)
+    elif name == "counter":
+        assert len(page.images) == 2 * len(ODD)
+        assert {"counts.csv", "coco.json", "a b.png.heads.csv", "東京.png.png"} <= linked
+        assert any(text.startswith("heads: ") for text in page.texts)
+    else:
+        assert len(page.images) == len(ODD)
+        assert "predictions.csv" in linked
+        assert len(page.meters) == 5 * len(ODD)

@@ -149,7 +149,7 @@ REFUSED: list[Any] = [
 @pytest.mark.parametrize("config", REFUSED)
 def test_a_configuration_makes_layers_and_nothing_else(config: Any, folder: Path) -> None:
     write_weights(folder, "restorer")
-    with pytest.raises(ValueError, match="there is no|is no network|expected class_path|argument"):
+    with pytest.raises(ValueError, match=r"there is no|is no network|expected class_path|argument"):
         build_network(config)
 
 
