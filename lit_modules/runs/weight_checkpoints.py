@@ -12,7 +12,7 @@ from lit_modules.runs.hyper_parameters import defaults_of
 
 _NETWORK = "network."
 _OWN = ("acda.", "datamodules.", "lit_modules.")
-_OF_THE_MACHINE = ("predict_dir", "cache_dir", "max_pixels")  # arguments of data
+_OF_THE_MACHINE = ("predict_dir", "cache_dir", "max_pixels")  # arguments of data modules
 
 
 def read_weights_as_checkpoint(path: Path) -> dict[str, Any]:
@@ -47,6 +47,7 @@ def pack_weights(
     facts: Mapping[str, Any],
     *,
     half: bool,
+    model: Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Make the content of a file of weights from a checkpoint.
@@ -59,7 +60,8 @@ def pack_weights(
         config: Its configuration.
         facts: What else a reader wants to know; step and epoch are added.
         half: See :func:`acda.models.weight_files.encode_weights`.
-        data: Arguments of the data module to be stored in place of those of the training, such as its folder.
+        model: Arguments of the task to be stored in place of those of the training, such as names of classes.
+        data: Arguments of the data module, likewise, such as its folder.
 
     Returns:
         The content.
@@ -71,10 +73,11 @@ def pack_weights(
     others = [name for name in state if not name.startswith(_NETWORK)]
     if others:
         raise UsageError(f"a file of weights holds those of the network alone; the task also has {', '.join(others)}")
-    kept = {"seed_everything": config["seed_everything"], "model": _trim(config["model"])}
-    module = _trim(config["data"])
-    arguments = {key: value for key, value in (module.get("init_args") or {}).items() if key not in _OF_THE_MACHINE}
-    kept["data"] = {**module, "init_args": {**arguments, **(data or {})}}
+    kept = {"seed_everything": config["seed_everything"]}
+    for key, changes in (("model", model), ("data", data)):
+        part = _trim(config[key])
+        arguments = {name: value for name, value in (part.get("init_args") or {}).items() if name not in _OF_THE_MACHINE}
+        kept[key] = {**part, "init_args": {**arguments, **(changes or {})}}
     facts = {**facts, "step": checkpoint.get("global_step"), "epoch": checkpoint.get("epoch")}
     tensors = {name.removeprefix(_NETWORK): value for name, value in state.items()}
     return encode_weights(tensors, kept, facts, half)

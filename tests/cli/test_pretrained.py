@@ -172,3 +172,4 @@ def test_every_prediction_has_a_page(name: str, weights: Path) -> None:
         assert len(page.images) == len(ODD)
         assert "predictions.csv" in linked
         assert len(page.meters) == 5 * len(ODD)
+        assert {text for text in page.texts if text.startswith("kind ")} <= {f"kind {n}" for n in range(10)}

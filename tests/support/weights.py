@@ -47,7 +47,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "seed_everything": 0,
         "model": {
             "class_path": "lit_modules.ClassificationTask",
-            "init_args": {"network": LENET, "num_classes": 10},
+            "init_args": {"network": LENET, "num_classes": 10, "class_names": [f"kind {n}" for n in range(10)]},
         },
         "data": {"class_path": "datamodules.CIFAR10DataModule", "init_args": {"num_workers": 0}},
     },
