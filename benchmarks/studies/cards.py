@@ -13,8 +13,8 @@ from lit_modules.output import whole_file
 FILE = "README.md"
 _HEAD = """# Weights
 
-This page says what the weights here do, what they were trained on, and what they are not good for. It is written from the
-files by `python -m benchmarks.studies.cards`. How to use them: [pretrained](../docs/pretrained.md).
+This page says what the weights here do, what they were trained on, and what they are not good for. It is written from
+the files by `python -m benchmarks.studies.cards`. How to use them: [pretrained](../docs/pretrained.md).
 
 | name | what it does | file |
 |---|---|---|

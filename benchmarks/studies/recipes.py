@@ -51,7 +51,7 @@ _SIGMA = "--data.init_args.degradation.init_args.sigma"
 
 def _zoom(scale: int, folder: str, camera: str) -> Recipe:
     return Recipe(
-        task=f"photographs enlarged {scale} times as sharp as a lens of {scale} times the focal length shows them; RGB",
+        task=f"photographs that were enlarged {scale} times made as sharp as {scale} times the focal length is; RGB",
         stages=[Stage(f"configs/pretrained/zoom_x{scale}.yaml", {"data_dir": folder})],
         metrics=_PSNR_Y,
         tests={f"City100, {camera}, its 5 test pairs": []},
@@ -75,7 +75,7 @@ def _cifar(classes: int) -> Recipe:
             "https://www.cs.toronto.edu/~kriz/cifar.html): 45,000 of its training images"
         ),
         licence="none is stated; it is published for research",
-        limits="Photographs of anything else: it names one of its classes, whatever it is shown. Larger images are shrunk.",
+        limits="Photographs of anything else: it names one of its classes, whatever it is shown. Images are shrunk.",
     )
 
 
@@ -90,8 +90,8 @@ RECIPES: dict[str, Recipe] = {
         tests={"PolyU, 64 blocks of 6 held-out scenes": []},
         data=(
             "PolyU (Xu et al., Real-world Noisy Image Denoising: A New Benchmark, 2018, "
-            "https://github.com/csjunxu/PolyU-Real-World-Noisy-Images-Dataset): photographs of still scenes and the mean "
-            f"of many of each; before that camera-like noise on {_CITY100}"
+            "https://github.com/csjunxu/PolyU-Real-World-Noisy-Images-Dataset): photographs of still scenes and the "
+            f"mean of many of each; before that camera-like noise on {_CITY100}"
         ),
         licence=f"PolyU: BSD-style, © its authors; City100: {_CITY100_LICENCE}",
         limits="Very strong noise, films, JPEG's blocks, and blur, which it leaves as it is.",
@@ -110,8 +110,8 @@ RECIPES: dict[str, Recipe] = {
             "Set12, σ = 25": [f"{_SIGMA}=25", "--data.init_args.test_clean_dir={data}/grey/Set12"],
         },
         data=(
-            "the 400 images of 180 × 180 pixels of Chen and Pock (Trainable Nonlinear Reaction Diffusion, 2017), parts of "
-            "the Berkeley Segmentation Dataset, as in https://github.com/cszn/DnCNN"
+            "the 400 images of 180 × 180 pixels of Chen and Pock (Trainable Nonlinear Reaction Diffusion, 2017), parts "
+            "of the Berkeley Segmentation Dataset, as in https://github.com/cszn/DnCNN"
         ),
         licence="none is stated; the dataset is published for research",
         limits="Noise of cameras, which depends on the signal and is correlated: take denoise_real. Images in colour.",

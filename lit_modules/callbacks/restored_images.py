@@ -22,7 +22,8 @@ from lit_modules.output import (
     write_restored,
 )
 
-_DETAIL = 240  # pixels along each side of what is shown pixel by pixel
+_DETAIL = 480  # pixels along each side of the part that is shown pixel by pixel
+_WHOLE = 280  # of what shows the whole
 
 
 class RestoredImages(Callback):
@@ -93,20 +94,15 @@ class RestoredImages(Callback):
         if not page.takes(name):
             return
         height, width = restored.shape[1:]
-        whole = [
-            page.draw(name, title, draw_image(reduce_image(image), 0, 1))
-            for title, image in (("before", came), ("after", restored))
-        ]
+        images = (("before", came), ("after", restored))
         rows, columns = find_change(came, restored, _DETAIL)
-        detail = [
-            page.draw(name, f"{title}, pixel by pixel", draw_image(image[:, rows, columns], 0, 1))
-            for title, image in (("before", came), ("after", restored))
+        part = [page.draw(name, title, draw_image(image[:, rows, columns], 0, 1)) for title, image in images]
+        whole = [
+            page.draw(name, f"{title}, whole", draw_image(reduce_image(image, _WHOLE), 0, 1)) for title, image in images
         ]
         size = f"{width} × {height} pixels"
         link = f"restored image ({path.suffix[1:].upper()}, {width} × {height})"
-        page.add(
-            Entry(name, detail, whole, facts=(size, _say_time(seconds)), links=[(link, page.relative(path))]),
-        )
+        page.add(Entry(name, whole, part, facts=(size, _say_time(seconds)), links=[(link, page.relative(path))]))
 
 
 def _say_time(seconds: float) -> str:

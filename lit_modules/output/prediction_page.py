@@ -96,7 +96,11 @@ class PredictionPage:
             return
         shown = [entries[name] for name in sorted(entries)][: self._num_shown]
         total = len(entries) + sum(left_out for _, left_out in parts)
-        count = f"{total} inputs" if len(shown) == total else f"The first {len(shown)} of {total} inputs"
+        count = (
+            ("1 input" if total == 1 else f"{total} inputs")
+            if len(shown) == total
+            else f"The first {len(shown)} of {total} inputs"
+        )
         tables = [(text, self.path.with_name(name)) for text, name in _TABLES]
         files = [*links, *((text, path) for text, path in tables if path.is_file())]
         addresses = [(f"{path.name}: {text}", self.relative(path)) for text, path in files]

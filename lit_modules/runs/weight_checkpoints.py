@@ -76,7 +76,9 @@ def pack_weights(
     kept = {"seed_everything": config["seed_everything"]}
     for key, changes in (("model", model), ("data", data)):
         part = _trim(config[key])
-        arguments = {name: value for name, value in (part.get("init_args") or {}).items() if name not in _OF_THE_MACHINE}
+        arguments = {
+            name: value for name, value in (part.get("init_args") or {}).items() if name not in _OF_THE_MACHINE
+        }
         kept[key] = {**part, "init_args": {**arguments, **(changes or {})}}
     facts = {**facts, "step": checkpoint.get("global_step"), "epoch": checkpoint.get("epoch")}
     tensors = {name.removeprefix(_NETWORK): value for name, value in state.items()}

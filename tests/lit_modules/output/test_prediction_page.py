@@ -73,7 +73,7 @@ def test_no_page_where_none_is_wanted(trainer: Trainer) -> None:
 def test_an_input_that_comes_twice_is_shown_once(trainer: Trainer) -> None:
     page = Page(made(trainer, ["a.png", "a.png"], num_shown=1))
     assert page.ids == ["a.png"]
-    assert "1 inputs." in page.texts
+    assert "1 input." in page.texts
 
 
 def test_tables_of_what_went_wrong_are_linked(trainer: Trainer) -> None:
