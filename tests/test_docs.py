@@ -196,7 +196,7 @@ CONTEXTS = {
     r"--(standard_operators|output)\b": ["export", "--config", "configs/digits/lenet_acda.yaml"],
     r"--data\.init_args\.download": ["fit", "--config", "configs/cifar10/lenet.yaml"],
     r"--data\.init_args\.validate_on": ["fit", "--config", "configs/crowd/shanghaitech_a_ad_resnet_s.yaml"],
-    r"--data\.init_args\.scale|--model\.init_args\.(tile|self_ensemble)": [
+    r"--data\.init_args\.(scale|predict_upscale)|--model\.init_args\.(tile|self_ensemble)": [
         "fit",
         "--config",
         "configs/realsr/acda.yaml",
