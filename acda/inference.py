@@ -16,7 +16,13 @@ ALL_POSES: tuple[Pose, ...] = tuple((turns, flip) for flip in (False, True) for 
 
 
 def apply_tiled(
-    network: Callable[[Tensor], Tensor], image: Tensor, tile: int, halo: int, align: int = 1, output_stride: int = 1
+    network: Callable[[Tensor], Tensor],
+    image: Tensor,
+    tile: int,
+    halo: int,
+    align: int = 1,
+    output_stride: int = 1,
+    after_tile: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """Apply a network part by part; equal to ``network(image)``, in the memory of a part and of the output.
 
@@ -29,6 +35,7 @@ def apply_tiled(
         halo: Pixels around it; at least :func:`acda.analysis.receptive_halo`, and a multiple of ``align``.
         align: The network's total stride.
         output_stride: Pixels of the image between neighbours in the output; divides ``align``.
+        after_tile: Called after each part with how many are done, and how many there are. Default: nothing is.
 
     Returns:
         ``[N, C', ⌈H / output_stride⌉, ⌈W / output_stride⌉]``.
@@ -44,6 +51,7 @@ def apply_tiled(
     if height <= tile and width <= tile:
         return network(image)
     output: Tensor | None = None
+    done, total = 0, -(-height // tile) * -(-width // tile)
     for top in range(0, height, tile):
         for left in range(0, width, tile):
             rows, columns = _window(top, tile, halo, height), _window(left, tile, halo, width)
@@ -60,6 +68,9 @@ def apply_tiled(
             inside = output[..., _cells(top, tile, output_stride), _cells(left, tile, output_stride)]
             down, right = (top - rows.start) // output_stride, (left - columns.start) // output_stride
             inside.copy_(part[..., down : down + inside.shape[2], right : right + inside.shape[3]])
+            done += 1
+            if after_tile is not None:
+                after_tile(done, total)
     assert output is not None
     return output
 

@@ -110,22 +110,34 @@ def table(rows: Sequence[Mapping[str, Value]], headings: Mapping[str, str], digi
     return "\n".join(" | ".join(line).rstrip() for line in cells)
 
 
+def read(path: Path) -> list[Row]:
+    """Read rows that :func:`write` wrote, as texts.
+
+    Args:
+        path: The file.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        return [dict(row) for row in csv.DictReader(file)]
+
+
 def write(path: Path, rows: Sequence[Mapping[str, Value]]) -> None:
     """Write rows and the machine they were measured on as CSV; the file appears whole or not at all.
 
     Args:
         path: The file; its folder is made.
-        rows: Columns are those of all rows, in the order in which they first appear.
+        rows: Columns are those of all rows, in the order in which they first appear. Rows that were read from a file
+            keep the machine that stands in them.
     """
     measured_on = machine()
-    columns = list(dict.fromkeys([*(key for row in rows for key in row), *measured_on]))
+    own = [key for row in rows for key in row if key not in measured_on]
+    columns = list(dict.fromkeys([*own, *measured_on]))
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
-            writer.writerows({key: _text(v, 9) for key, v in {**row, **measured_on}.items()} for row in rows)
+            writer.writerows({key: _text(v, 9) for key, v in {**measured_on, **row}.items()} for row in rows)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:

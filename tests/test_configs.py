@@ -14,6 +14,7 @@ from datamodules.classification.imagenet_chunks import convert
 from lit_modules.output import png_path
 from tests.support.crowd_files import write_shanghaitech, write_ucf_qnrf
 from tests.support.image_files import write_cifar10, write_cifar100, write_imagenet, write_images
+from tests.support.pages import Page
 from tests.support.restoration_files import write_pairs, write_realsr, write_sidd
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -31,9 +32,10 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_shanghaitech(folder / "shanghaitech", "A", seed=0)
     write_shanghaitech(folder / "shanghaitech", "B", seed=0)
     write_ucf_qnrf(folder / "ucf_qnrf", seed=0)
-    write_realsr(folder / "realsr", seed=0, scales=(4,))
+    write_realsr(folder / "realsr", seed=0)
     write_sidd(folder / "sidd", seed=0)
     write_pairs(folder / "pairs", seed=0)
+    write_pairs(folder / "grey_pairs", seed=0, channels=1)
     return folder
 
 
@@ -74,7 +76,7 @@ SMALL: dict[str, tuple[str, dict[str, object]]] = {
     ),
     "LabelledImagesDataModule": ("imagenet/train", OWN_CLASSES),
     "PointsDataModule": ("shanghaitech/part_A/train_data/images", {**CROWD, "val_fraction": 0.3, "test_fraction": 0.3}),
-    "RealSRDataModule": ("realsr", {**RESTORATION, "val_fraction": 0.2}),
+    "RealSRDataModule": ("realsr", {**RESTORATION, "val_fraction": 0.2, "predict_upscale": 1}),
     "SIDDDataModule": ("sidd", {**RESTORATION, "val_fraction": 0.25, "block_size": 32}),
     "SamplePhotosDataModule": ("sample_photos", RESTORATION),
     "PairedFoldersDataModule": ("pairs/degraded", {**RESTORATION, **OWN}),
@@ -95,6 +97,12 @@ def data_arguments(config: dict, data_dir: Path, own_images: tuple[Path, set[str
         arguments.append(f"--data.init_args.annotations={data_dir / 'shanghaitech/part_A/train_data/ground-truth'}")
     if name in ("PairedFoldersDataModule", "CleanPhotosDataModule"):
         arguments.append(f"--data.init_args.cache_dir={data_dir / 'converted'}")
+    if config["data"]["init_args"].get("channels") == 1:
+        grey = data_dir / "grey_pairs" / "clean"
+        arguments += [f"--data.init_args.{key}={grey}" for key in ("clean_dir", "test_clean_dir")]
+        arguments = [argument for argument in arguments if "test_fraction" not in argument]
+    if config["data"]["init_args"].get("scene"):
+        arguments.append("--data.init_args.scene=null")
     if name != "PatternsDataModule":
         arguments.append(f"--data.init_args.predict_dir={own_images[0]}")
     if name.endswith(("ImageNetDataModule", "LabelledImagesDataModule")):
@@ -109,7 +117,12 @@ QUICK = {
     *("cifar100/lenet.yaml", "imagenet/ad_resnet_s.yaml", "crowd/synthetic_conv2d.yaml"),
     *("crowd/shanghaitech_a_ad_resnet_s_conv2d.yaml"),
     *("realsr/vdsr.yaml", "sidd/dncnn.yaml", "sidd/vdn.yaml", "sample_photos/denoising_conv2d.yaml"),
-    *("own/restoration_pairs.yaml", "own/denoising.yaml", "own/super_resolution.yaml"),
+    *(
+        "pretrained/denoise_gaussian.yaml",
+        "own/restoration_pairs.yaml",
+        "own/denoising.yaml",
+        "own/super_resolution.yaml",
+    ),
 }
 
 
@@ -121,6 +134,10 @@ def test_experiment_fits_tests_and_predicts(
 ) -> None:
     path = CONFIGS / experiment
     config = yaml.safe_load(path.read_text())
+    grey = config["data"]["init_args"].get("channels") == 1
+    if grey:
+        folder = data_dir / "grey_pairs" / "degraded"
+        own_images = folder, {path.name for path in folder.iterdir()}
     arguments = ["--config", str(path), f"--trainer.default_root_dir={tmp_path}", "--trainer.accelerator=cpu"]
     arguments += data_arguments(config, data_dir, own_images)
     if experiment == "crowd/ucf_qnrf_ad_resnet_s_conv2d.yaml":  # one of them by the rule that holds for all
@@ -138,12 +155,17 @@ def test_experiment_fits_tests_and_predicts(
     assert torch.isfinite(saved["best_model_score"])
     test_metrics = (run / "test" / "metrics.csv").read_text().splitlines()[0]
     assert monitored.replace("val/", "test/") in test_metrics.split(",")
-    CHECKS[config["model"]["class_path"].rpartition(".")[2]](run / "predict", own_images[1])
+    checked = check_grey if grey else CHECKS[config["model"]["class_path"].rpartition(".")[2]]
+    checked(run / "predict", own_images[1])
+    assert Page(run / "predict" / "index.html").ids
 
 
 ONE_EACH = {
     yaml.safe_load((CONFIGS / name).read_text())["data"]["class_path"].rpartition(".")[2]: name
-    for name in [*EXPERIMENTS, "digits/lenet.yaml", "cifar100/lenet.yaml", "sample_photos/denoising_acda.yaml"]
+    for name in [
+        *(*EXPERIMENTS, "digits/lenet.yaml", "cifar10/lenet_acda.yaml", "cifar100/lenet.yaml"),
+        *("own/denoising.yaml", "sample_photos/denoising_acda.yaml"),
+    ]
 }
 """An experiment for each data module."""
 CHECKED_QUICKLY = ("DigitsDataModule", "CIFAR10DataModule", "ImageNetDataModule", "UCFQNRFDataModule", "SIDDDataModule")
@@ -253,6 +275,13 @@ def check_restored(results: Path, ids: set[str]) -> None:
     assert (grey.mode, grey.size) == ("L", (16, 9))
     assert (deep.mode, deep.size) == ("I;16", (12, 7))
     assert Image.open(folder / "rgb.png").size == (14, 11)
+
+
+def check_grey(results: Path, ids: set[str]) -> None:
+    """Every grey image is restored to a grey one."""
+    restored = list((results / "predictions").iterdir())
+    assert {path.name for path in restored} == ids
+    assert all(Image.open(path).mode == "L" for path in restored)
 
 
 CHECKS = {

@@ -15,12 +15,14 @@ import pytest
 import torch
 import yaml
 
+from acda.models.weight_files import FOLDER_VARIABLE
 from benchmarks.studies.examples import write_cells, write_pairs
 from tests.support.commands import check, read_cli, run_cli
 from tests.support.crowd_files import write_shanghaitech
 from tests.support.documents import PAGES, ROOT, Code, anchors, codes, commands, expand, links, name, options
 from tests.support.image_files import write_cifar10, write_images
 from tests.support.restoration_files import write_realsr, write_sidd
+from tests.support.weights import write_weights
 from tests.test_imports import TIERS
 
 README = ROOT / "README.md"
@@ -64,6 +66,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_sidd(folder / "data" / "sidd", seed=0)
     write_cells(folder / "my_cells", count=8)
     write_pairs(folder / "my_pairs", count=10)
+    write_photographs(folder / "my_photos", {"": 1})
+    write_weights(folder / "weights", "restorer").rename(folder / "weights" / "denoise_real.safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("SLURM_JOB_ID", raising=False)
@@ -73,7 +77,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def _here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """In that folder, as it was made."""
+    """In that folder, as it was made, with weights of the names that pages use."""
+    monkeypatch.setenv(FOLDER_VARIABLE, str(place / "weights"))
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     monkeypatch.chdir(place)
     monkeypatch.syspath_prepend(".")
@@ -99,8 +104,10 @@ RESULTS = {
         *("config_fit.yaml", "metrics.csv", "checkpoints/last.ckpt", "predict/predictions.csv"),
         *("test/config_test.yaml", "test/metrics.csv", "test/pictures"),
         *("test/per_class.csv", "test/confusion_matrix.csv"),
+        *("predict/index.html", "predict_1/index.html"),
     ),
     "docs/export.md": ("export/model.pt2",),
+    "docs/pretrained.md": ("../../../pretrained/denoise_real/predict/index.html",),
 }
 """What a reader finds in the run's folder, who did what a page says."""
 
@@ -189,7 +196,7 @@ CONTEXTS = {
     r"--(standard_operators|output)\b": ["export", "--config", "configs/digits/lenet_acda.yaml"],
     r"--data\.init_args\.download": ["fit", "--config", "configs/cifar10/lenet.yaml"],
     r"--data\.init_args\.validate_on": ["fit", "--config", "configs/crowd/shanghaitech_a_ad_resnet_s.yaml"],
-    r"--data\.init_args\.scale|--model\.init_args\.(tile|self_ensemble)": [
+    r"--data\.init_args\.(scale|predict_upscale)|--model\.init_args\.(tile|self_ensemble)": [
         "fit",
         "--config",
         "configs/realsr/acda.yaml",

@@ -7,8 +7,10 @@ from acda.models.pyramid import collapse_pyramid, laplacian_pyramid
 from acda.models.restorer import Restorer
 from acda.models.single_layer import SingleLayer
 from acda.models.srresnet import SRResNet
+from acda.models.stored_networks import pretrained
 from acda.models.vdn import DNet, Posterior, SNet, VariationalDenoiser
 from acda.models.vdsr import VDSR
+from acda.models.weight_files import list_pretrained
 from acda.models.weights import LoadReport, load_weights
 
 __all__ = [
@@ -32,5 +34,7 @@ __all__ = [
     "ad_resnet_s",
     "collapse_pyramid",
     "laplacian_pyramid",
+    "list_pretrained",
     "load_weights",
+    "pretrained",
 ]

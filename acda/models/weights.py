@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from acda.models.weight_files import PREFIX, SUFFIX, find_pretrained, read_tensors
+
 _SHOWN = 10
 
 
@@ -49,7 +51,8 @@ def load_weights(network: nn.Module, path: str | Path) -> LoadReport:
 
     Args:
         network: Takes the weights, in place.
-        path: A checkpoint with a ``state_dict``, or a state dict. Nothing in it is executed.
+        path: A checkpoint with a ``state_dict``, a state dict, a safetensors file, or ``pretrained:NAME`` for weights
+            that come with this project, see :func:`acda.models.pretrained`. Nothing in it is executed.
 
     Returns:
         What was loaded and what was not.
@@ -58,7 +61,7 @@ def load_weights(network: nn.Module, path: str | Path) -> LoadReport:
         ValueError: If the file is missing, is not a state dict, or nothing in it fits.
     """
     ours = network.state_dict()
-    theirs = _read(Path(path))
+    theirs = _read(path)
     place = _best_place(ours, theirs)  # our name → theirs
     fits = {key: name for key, name in place.items() if ours[key].shape == theirs[name].shape}
     if not any(ours[key].numel() > 1 for key in fits):  # counters of batches fit everywhere
@@ -107,7 +110,34 @@ def _best_place(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dic
     return best
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
+def find_differences(network: nn.Module, weights: Mapping[str, object]) -> dict[str, list[str]]:
+    """Find what a network and a state dict do not have in common.
+
+    Args:
+        network: The network.
+        weights: The state dict.
+
+    Returns:
+        Names of tensors by the kind of difference: missing in the weights, not in the model, of another shape. What
+        the network computes itself is not missing.
+    """
+    ours = {key: list(getattr(value, "shape", [])) for key, value in network.state_dict().items()}
+    theirs = {key: list(getattr(value, "shape", [])) for key, value in weights.items()}
+    return {
+        "missing in it": [key for key in ours if key not in theirs and not is_filled_in(network, key)],
+        "not in the model": [key for key in theirs if key not in ours],
+        "other shape": [
+            f"{key} {theirs[key]} instead of {ours[key]}"
+            for key in ours.keys() & theirs.keys()
+            if ours[key] != theirs[key]
+        ],
+    }
+
+
+def _read(source: str | Path) -> Mapping[str, Tensor]:
+    path = find_pretrained(str(source)) if str(source).startswith(PREFIX) else Path(source)
+    if path.suffix == SUFFIX:
+        return read_tensors(path)
     if not path.is_file():
         raise ValueError(f"weights '{path}': no such file")
     try:

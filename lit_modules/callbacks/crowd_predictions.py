@@ -1,6 +1,7 @@
 """Writes the counts, heat maps and positions that ``predict`` finds in photographs of crowds, or of anything."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from lit_modules.callbacks.contracts import MeasuresCells, ask
 from lit_modules.metrics import count_heads
 from lit_modules.metrics.localisation import find_heads, to_original, to_stored
 from lit_modules.output import (
+    NUM_SHOWN,
     AnnotationFiles,
+    Entry,
     FoundObjects,
+    PredictionPage,
     ResultFiles,
     RowWriter,
     arrange_panels,
@@ -46,6 +50,8 @@ class CrowdPredictions(Callback):
     written as annotation tools read them, see :class:`lit_modules.output.AnnotationFiles`: in pixels of the image as
     shown, from its upper left corner on, so that the first one's centre is at 0.5.
 
+    ``index.html`` shows photographs, densities and counts, see :class:`lit_modules.output.PredictionPage`.
+
     Needs a task whose ``predict_step`` gives densities ``[N, 1, h, w]`` in heads per cell and whose ``cell_size`` tells
     how large a cell is.
 
@@ -53,18 +59,25 @@ class CrowdPredictions(Callback):
         head_sigma: Standard deviation of the Gaussian that a head is in training, in pixels.
         threshold: The least score of a head; a lone one as in training scores about 1.
         max_height: Higher pictures are reduced to this many pixels.
+        num_shown: Photographs that ``index.html`` shows, the first ones; 0: there is none.
 
     Raises:
-        ValueError: If an argument is not positive.
+        ValueError: If ``num_shown`` is negative, or another argument not positive.
     """
 
-    def __init__(self, head_sigma: float = 4.0, threshold: float = 0.3, max_height: int = 1080) -> None:
+    def __init__(
+        self, head_sigma: float = 4.0, threshold: float = 0.3, max_height: int = 1080, num_shown: int = NUM_SHOWN
+    ) -> None:
+        if num_shown < 0:
+            raise ValueError(f"num_shown must be at least 0, got {num_shown}")
         for name, value in (("head_sigma", head_sigma), ("threshold", threshold), ("max_height", max_height)):
             if value <= 0:
                 raise ValueError(f"{name} must be positive, got {value}")
         self.head_sigma = head_sigma
         self.threshold = threshold
         self.max_height = max_height
+        self.num_shown = num_shown
+        self._page: PredictionPage | None = None
         self._files: ResultFiles | None = None
         self._annotations: AnnotationFiles | None = None
         self._writer: RowWriter | None = None
@@ -74,6 +87,7 @@ class CrowdPredictions(Callback):
         self._files = ResultFiles(trainer)
         self._annotations = AnnotationFiles(trainer, side=4 * self.head_sigma)
         self._writer = RowWriter(output_folder(trainer) / "counts.csv", ["id", "predicted"], trainer)
+        self._page = PredictionPage(trainer, "Counts of photographs", self.num_shown)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
@@ -97,7 +111,8 @@ class CrowdPredictions(Callback):
             turned_back = orientation if exif == "stored" else 1
             height, width = size[::-1] if turned_back > 4 else size
             kind = "heads" if category == "heads" else "objects"
-            picture, table, described = self._files.choose(name, ".png", f".{kind}.csv", f".{kind}.json")
+            paths = self._files.choose(name, ".png", f".{kind}.csv", f".{kind}.json")
+            picture, table, described = paths
             shown = draw_photograph(batch.image[i], self.max_height, batch.mean[i], batch.std[i])
             values = spread_cells(density[0], cell_size, batch.image.shape[2:], shown)
             self._write_picture(picture, shown, values, f"{category}: {count:.1f}")
@@ -111,6 +126,7 @@ class CrowdPredictions(Callback):
                 unfinished.write_text(json.dumps(found), encoding="utf-8")
             for_tools = _round(positions + 0.5, heads[:, 2])
             self._annotations.add(FoundObjects(name, size[0], size[1], category, for_tools))
+            self._show(name, shown, values, (f"{category}: {count:.1f}", f"{size[1]} × {size[0]} pixels"), paths)
         self._writer.write([name, f"{count:.6f}"] for name, count in zip(batch.id, predicted, strict=True))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -124,6 +140,20 @@ class CrowdPredictions(Callback):
             f"Positions for annotation tools written to {self._annotations.coco} (COCO) and, for each image, to "
             f"{self._annotations.folder} (LabelMe)"
         )
+        assert self._page is not None
+        self._page.finish(links=[("all counts", self._writer.path), ("positions for tools", self._annotations.coco)])
+
+    def _show(self, name: str, shown: Tensor, values: Tensor, facts: Sequence[str], paths: Sequence[Path]) -> None:
+        page = self._page
+        assert page is not None
+        if page.takes(name):
+            pictures = [
+                page.draw(name, title, picture)
+                for title, picture in (("photograph", shown), ("density", overlay(shown, values)))
+            ]
+            texts = ("density (PNG)", "positions (CSV)", "positions (JSON)")
+            links = [(text, page.relative(path)) for text, path in zip(texts, paths, strict=True)]
+            page.add(Entry(name, pictures, facts=facts, links=links))
 
     def _write_picture(self, path: Path, shown: Tensor, values: Tensor, title: str) -> None:
         panel = (title, overlay(shown, values))

@@ -1,7 +1,6 @@
 """Writes the files that the SIDD benchmark takes."""
 
 import base64
-import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from scipy.io import savemat
 
+from lit_modules.callbacks.clock import read_clock
 from lit_modules.callbacks.contracts import HasNetwork, ask
 from lit_modules.errors import UsageError
 from lit_modules.output import name_in_errors, output_folder, whole_file, write_csv
@@ -61,7 +61,7 @@ class SiddSubmission(Callback):
 
     def on_predict_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *_: Any) -> None:
         """Start the clock."""
-        self._started = _read_clock(pl_module.device)
+        self._started = read_clock(pl_module.device)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
@@ -71,7 +71,7 @@ class SiddSubmission(Callback):
         Raises:
             UsageError: If one is not of the benchmark.
         """
-        seconds = (_read_clock(pl_module.device) - self._started) / len(batch.id) / self._megapixels
+        seconds = (read_clock(pl_module.device) - self._started) / len(batch.id) / self._megapixels
         blocks = (outputs.float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         for name, pixels in zip(batch.id, blocks, strict=True):
             number = int(name) if name.isdecimal() else -1
@@ -125,10 +125,3 @@ class SiddSubmission(Callback):
     @property
     def _megapixels(self) -> float:
         return self.side**2 / 1e6
-
-
-def _read_clock(device: torch.device) -> float:
-    """Read the clock, in seconds, when all that the device was given is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()

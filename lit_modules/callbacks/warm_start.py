@@ -15,8 +15,8 @@ class WarmStart(Callback):
     resumed.
 
     Args:
-        weights: A checkpoint of any of these trainings, or a state dict such as torchvision's; see
-            :func:`acda.models.load_weights`.
+        weights: A checkpoint of any of these trainings, a state dict such as torchvision's, or ``pretrained:NAME``;
+            see :func:`acda.models.load_weights`.
 
     Raises:
         UsageError: When ``fit`` starts, if the file is missing, damaged, or fits nothing.

@@ -9,6 +9,7 @@ from lit_modules.output.image_files import (
     write_restored,
 )
 from lit_modules.output.output_folder import gather, output_folder
+from lit_modules.output.page_html import Entry, Picture
 from lit_modules.output.panels import arrange_panels
 from lit_modules.output.pictures import (
     cut_middle,
@@ -16,17 +17,23 @@ from lit_modules.output.pictures import (
     draw_heat,
     draw_image,
     draw_photograph,
+    find_change,
     overlay,
     spread_cells,
 )
+from lit_modules.output.prediction_page import NUM_SHOWN, PredictionPage, reduce_image
 from lit_modules.output.result_files import NAME_ERRORS, ResultFiles, shorten
 from lit_modules.output.row_writer import RowWriter, write_csv
 from lit_modules.output.whole_file import name_in_errors, whole_file
 
 __all__ = [
     "NAME_ERRORS",
+    "NUM_SHOWN",
     "AnnotationFiles",
+    "Entry",
     "FoundObjects",
+    "Picture",
+    "PredictionPage",
     "ResultFiles",
     "RowWriter",
     "arrange_panels",
@@ -35,6 +42,7 @@ __all__ = [
     "draw_heat",
     "draw_image",
     "draw_photograph",
+    "find_change",
     "gather",
     "is_due",
     "log_picture",
@@ -42,6 +50,7 @@ __all__ = [
     "output_folder",
     "overlay",
     "png_path",
+    "reduce_image",
     "restored_path",
     "save_picture",
     "shorten",

@@ -64,7 +64,7 @@ def write_restored(path: Path, image: Tensor, bits: int = 8, grey: bool = False,
     if len(image) in _PNG_CHANNELS:
         write_png(path, image, bits, grey, profile)
         return
-    pages = [Image.fromarray(page) for page in _to_levels(image.detach().float().cpu(), bits)]
+    pages = [Image.fromarray(page) for page in _to_levels(image, bits)]
     content = BytesIO()
     pages[0].save(content, "TIFF", save_all=True, append_images=pages[1:])
     with whole_file(path) as unfinished:
@@ -81,9 +81,8 @@ def write_png(path: Path, image: Tensor, bits: int = 8, grey: bool = False, prof
         grey: Write one channel, the mean of the three.
         profile: As of :func:`write_restored`.
     """
-    values = image.detach().float().cpu()
-    values = values.mean(dim=0) if grey else values.flip(0).permute(1, 2, 0)  # OpenCV wants BGR
-    encoded, content = cv2.imencode(".png", _to_levels(values, bits))
+    levels = _to_levels(image.detach().float().mean(dim=0, keepdim=True) if grey else image, bits)
+    encoded, content = cv2.imencode(".png", np.ascontiguousarray(levels[::-1].transpose(1, 2, 0)))  # it wants BGR
     assert encoded
     with whole_file(path) as unfinished:
         unfinished.write_bytes(_add_profile(content.tobytes(), profile))
@@ -149,8 +148,9 @@ def _with_suffix(path: Path, suffix: str) -> Path:
     return path.with_name(f"{path.name}{suffix}")
 
 
-def _to_levels(values: Tensor, bits: int) -> npt.NDArray[np.unsignedinteger[Any]]:
-    """Round values in [0, 1] to levels of 8 or 16 bits, of the same shape."""
-    levels = (values.clamp(0, 1) * (2**bits - 1)).round().numpy()
-    rounded: npt.NDArray[np.unsignedinteger[Any]] = levels.astype(np.uint8 if bits == 8 else np.uint16)
-    return rounded
+def _to_levels(image: Tensor, bits: int) -> npt.NDArray[np.unsignedinteger[Any]]:
+    """Round values in [0, 1] to levels of 8 or 16 bits, ``[C, H, W]``; channel by channel, for images may be large."""
+    levels = np.empty(image.shape, np.uint8 if bits == 8 else np.uint16)
+    for channel, rounded in zip(image.detach(), levels, strict=True):
+        rounded[...] = channel.float().cpu().clamp(0, 1).mul_(2**bits - 1).round_().numpy()
+    return levels

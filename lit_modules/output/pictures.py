@@ -94,6 +94,31 @@ def cut_middle(image: Tensor, side: int) -> Tensor:
     return image[..., top : top + side, left : left + side]
 
 
+def find_change(before: Tensor, after: Tensor, side: int) -> tuple[slice, slice]:
+    """Find the part of an image that changed most.
+
+    Of large images some pixels stand for all: the part is looked for on a grid of an eighth of its side.
+
+    Args:
+        before: ``[C, H, W]``.
+        after: Likewise.
+        side: Of the part, in pixels.
+
+    Returns:
+        Its rows and columns, as many as ``side`` or all.
+    """
+    height, width = before.shape[1:]
+    step = max(1, side // 8)
+    every = max(1, step // 8)
+    change = (after[:, ::every, ::every].float() - before[:, ::every, ::every].float()).abs().mean(dim=0)[None, None]
+    cells = F.avg_pool2d(change, max(1, step // every), ceil_mode=True)
+    window = [max(1, min(8, length)) for length in cells.shape[2:]]
+    sums = F.avg_pool2d(cells, window, stride=1)[0, 0]
+    down, across = divmod(int(sums.argmax()), sums.shape[1])
+    top, left = (max(0, min(p * step, n - side)) for p, n in ((down, height), (across, width)))
+    return slice(top, min(height, top + side)), slice(left, min(width, left + side))
+
+
 def spread_cells(cells: Tensor, cell_size: int, image_size: Sequence[int], picture: Tensor) -> Tensor:
     """Bring a coarse map of an image to the size of a picture of it.
 

@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from acda.models.weight_files import SUFFIX
 from lit_modules.errors import TrainingError
 from lit_modules.lightning_private import take_for_todays
 from lit_modules.output.whole_file import whole_file
+from lit_modules.runs.weight_checkpoints import read_weights_as_checkpoint
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -21,7 +23,7 @@ class WholeCheckpoints(TorchCheckpointIO):
     """
 
     def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Read a checkpoint, or weights that another program saved.
+        """Read a checkpoint, or weights: that another program saved, or of a file that has their configuration.
 
         Args:
             path: The file.
@@ -31,6 +33,8 @@ class WholeCheckpoints(TorchCheckpointIO):
         Returns:
             What it holds.
         """
+        if Path(path).suffix == SUFFIX:
+            return take_for_todays(read_weights_as_checkpoint(Path(path)))
         checkpoint: dict[str, Any] = super().load_checkpoint(path, *args, **kwargs)
         return take_for_todays(checkpoint)
 

@@ -10,12 +10,14 @@ import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
-from acda.models.weights import is_filled_in
+from acda.models.weight_files import PREFIX, SUFFIX, find_pretrained
+from acda.models.weights import find_differences
 from lit_modules.errors import UsageError
 from lit_modules.runs import folders
 from lit_modules.runs.changed_settings import ChangedSettings
 from lit_modules.runs.migration import add_clip_bounds, migrate
 from lit_modules.runs.random_state import RandomState
+from lit_modules.runs.weight_checkpoints import read_weights_as_checkpoint
 from lit_modules.runs.yaml_text import load_yaml
 
 # settings of the machine that trained, which need not be the one that evaluates
@@ -139,8 +141,8 @@ def find_checkpoint(name: str, root: Path, subcommand: str) -> Path:
     """Find the file that ``--ckpt_path`` means.
 
     Args:
-        name: ``last`` or ``best`` (of the newest run in ``root`` that has checkpoints), a file, or a run folder
-            (its last checkpoint for ``fit``, else its best).
+        name: ``last`` or ``best`` (of the newest run in ``root`` that has checkpoints), a file, a run folder
+            (its last checkpoint for ``fit``, else its best), or ``pretrained:NAME`` for weights of the project's.
         root: The experiment's folder, ``trainer.default_root_dir``.
         subcommand: The subcommand.
 
@@ -155,6 +157,11 @@ def find_checkpoint(name: str, root: Path, subcommand: str) -> Path:
         if run is None:
             raise UsageError(f"--ckpt_path {name}: no checkpoint found in {root} nor in a run folder in it")
         return find_best_checkpoint(run) if name == "best" else folders.list_checkpoints(run)[0]
+    if name.startswith(PREFIX):
+        try:
+            return find_pretrained(name)
+        except ValueError as error:
+            raise UsageError(f"--ckpt_path {error}") from error
     path = Path(name)
     if path.is_dir():
         run = folders.find_newest_run(path)
@@ -162,7 +169,9 @@ def find_checkpoint(name: str, root: Path, subcommand: str) -> Path:
             raise UsageError(f"--ckpt_path {name}: no checkpoint found in this folder")
         return folders.list_checkpoints(run)[0] if subcommand == "fit" else find_best_checkpoint(run)
     if not path.is_file():
-        raise UsageError(f"--ckpt_path {name}: no such file (name best, last, a file, or a run folder)")
+        raise UsageError(
+            f"--ckpt_path {name}: no such file (name best, last, a file, a run folder, or pretrained:NAME)"
+        )
     return path
 
 
@@ -203,6 +212,8 @@ def read_checkpoint(path: Path, trusted: bool = False) -> dict[str, Any]:
     Raises:
         UsageError: If the file is damaged or not a checkpoint.
     """
+    if path.suffix == SUFFIX:
+        return read_weights_as_checkpoint(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=not trusted)
     except Exception as error:  # a damaged file may raise anything
@@ -232,18 +243,8 @@ def _read_count(value: object) -> int | None:
 
 def _compare(model: LightningModule, weights: Mapping[str, Any]) -> dict[str, list[str]]:
     """Find the weights that a model and a checkpoint do not have in common, by the kind of difference."""
-    ours = {key: list(getattr(value, "shape", [])) for key, value in model.state_dict().items()}
-    theirs = {key: list(getattr(value, "shape", [])) for key, value in weights.items()}
-    strict = model.strict_loading
-    return {
-        "missing in it": [key for key in ours if key not in theirs and strict and not is_filled_in(model, key)],
-        "not in the model": [key for key in theirs if key not in ours and strict],
-        "other shape": [
-            f"{key} {theirs[key]} instead of {ours[key]}"
-            for key in ours.keys() & theirs.keys()
-            if ours[key] != theirs[key]
-        ],
-    }
+    found = find_differences(model, weights)
+    return found if model.strict_loading else {"other shape": found["other shape"]}
 
 
 def _describe(config: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout  # torch brings it
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
+from acda.models.weight_files import SUFFIX
 from lit_modules.errors import UsageError
 from lit_modules.output.whole_file import whole_file
 from lit_modules.runs.migration import migrate
@@ -109,6 +110,19 @@ def lock(run: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def find_home(checkpoint: Path, root: Path) -> Path | None:
+    """Find the folder for what is done with a checkpoint.
+
+    Args:
+        checkpoint: The file.
+        root: The experiment's folder.
+
+    Returns:
+        The run that it lies in; for weights that are of no run ``<root>/pretrained/<name>``; None if there is neither.
+    """
+    return root / "pretrained" / checkpoint.stem if checkpoint.suffix == SUFFIX else find_run_of(checkpoint)
 
 
 def find_run_of(checkpoint: Path) -> Path | None:

@@ -86,7 +86,7 @@ def _flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     if not isinstance(value, Mapping) or "class_path" not in value:
         return
     yield name, value["class_path"].rpartition(".")[2]
-    defaults = _defaults_of(value["class_path"])
+    defaults = defaults_of(value["class_path"])
     for key, argument in (value.get("init_args") or {}).items():
         if isinstance(argument, Mapping):
             yield from _flatten(f"{name}.{key}", argument)
@@ -94,8 +94,15 @@ def _flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield f"{name}.{key}", argument
 
 
-def _defaults_of(class_path: str) -> dict[str, Any]:
-    """Give the defaults of a class's or function's arguments, those that it hands to its bases among them."""
+def defaults_of(class_path: str) -> dict[str, Any]:
+    """Give the defaults of a class's or function's arguments, those that it hands to its bases among them.
+
+    Args:
+        class_path: Names it.
+
+    Returns:
+        Defaults by name, as a configuration has them.
+    """
     made = resolve_name(class_path)
     makers = (
         [vars(base)["__init__"] for base in reversed(made.__mro__) if "__init__" in vars(base)]

@@ -41,7 +41,9 @@ from lit_modules.runs.trainer import RunTrainer, check_settings
 from lit_modules.runs.yaml_text import load_yaml
 
 ROOT = "runs"
-NAME_ONE = "name one: --ckpt_path best, last, a file or a run folder (or opt out: --allow_untrained=true)"
+NAME_ONE = (
+    "name one: --ckpt_path best, last, a file, a run folder or pretrained:NAME (or opt out: --allow_untrained=true)"
+)
 _ONLY_FIT = (
     *(standard.Checkpoint, standard.BatchSizeFinder, standard.LearningRateFinder),
     *(EarlyStopping, LearningRateMonitor, WarmStart, WeightAveraging),
@@ -67,7 +69,7 @@ class Run:
         self.root = root
         self.start = start
         self.writes = writes
-        self.folder = None if start is None else folders.find_run_of(start.path)
+        self.folder = None if start is None else folders.find_home(start.path, root)
         self.experiment = root
         self._resuming: list[Callback] = []
 
@@ -277,7 +279,8 @@ def open_checkpoint(name: str, root: Path, subcommand: str, trusted: bool) -> Ch
     """Open the checkpoint that ``--ckpt_path`` means.
 
     Args:
-        name: ``last``, ``best``, a file, or a run folder, see :func:`lit_modules.runs.checkpoints.find_checkpoint`.
+        name: ``last``, ``best``, a file, a run folder, or ``pretrained:NAME``, see
+            :func:`lit_modules.runs.checkpoints.find_checkpoint`.
         root: The experiment's folder.
         subcommand: The subcommand.
         trusted: Whether pickled objects in it may run code.

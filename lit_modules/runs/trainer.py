@@ -108,7 +108,7 @@ class RunTrainer(OpenTrainer):
         Args:
             model: The task, whose ``network`` is exported.
             datamodule: Not used: no data is read.
-            ckpt_path: The checkpoint: ``best``, ``last``, a file or a run folder.
+            ckpt_path: The checkpoint: ``best``, ``last``, a file, a run folder or ``pretrained:NAME``.
             weights_only: ``false``: the checkpoint may hold pickled objects, which may run code.
             format: ``torch_export`` (``torch.export.load``) or ``onnx``.
             output: The file; default ``export/model.pt2`` or ``.onnx`` in the run folder.

@@ -1,6 +1,6 @@
 """Image classification."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lightning.pytorch import Callback
@@ -29,10 +29,13 @@ class ClassificationTask(Task):
         label_smoothing: Share of the target spread over all classes, 0 to 1.
         mixup_alpha: Train on mixtures of two images whose shares are from the Beta(α, α) distribution; 0 for none.
             Training's error rates then count the image with the larger share.
+        class_names: Names of the classes that ``predict`` writes, so that it needs no data but its images. Default:
+            those of the data.
         kwargs: Further arguments of :class:`Task`.
 
     Raises:
-        ValueError: If ``num_classes`` is below 2, ``label_smoothing`` outside 0 to 1, or ``mixup_alpha`` negative.
+        ValueError: If ``num_classes`` is below 2, ``label_smoothing`` outside 0 to 1, or ``mixup_alpha`` negative,
+            or ``class_names`` are not as many as the classes.
 
     Reference:
         Paper section 4.1, Tables 1 and 2. Zhang, Cisse, Dauphin, Lopez-Paz, *mixup: Beyond Empirical Risk
@@ -46,6 +49,7 @@ class ClassificationTask(Task):
         *,
         label_smoothing: float = 0.0,
         mixup_alpha: float = 0.0,
+        class_names: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         if num_classes < 2:
@@ -54,7 +58,10 @@ class ClassificationTask(Task):
             raise ValueError(f"label_smoothing must be from 0 to 1, got {label_smoothing}")
         if mixup_alpha < 0:
             raise ValueError(f"mixup_alpha must be at least 0, got {mixup_alpha}")
+        if class_names is not None and len(class_names) != num_classes:
+            raise ValueError(f"class_names must be as many as num_classes={num_classes}, got {len(class_names)}")
         super().__init__(network, **kwargs)
+        self.given_names = class_names
         self.num_classes = num_classes
         self.mixup = MixUp(alpha=mixup_alpha, num_classes=num_classes) if mixup_alpha else None
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
@@ -66,7 +73,9 @@ class ClassificationTask(Task):
 
     @property
     def class_names(self) -> list[str]:
-        """The names of the classes as the data module gives them, else their indices."""
+        """The names of the classes: in a prediction those given, else as the data module gives them, else indices."""
+        if self.given_names is not None and self.trainer.predicting:
+            return list(self.given_names)
         datamodule = getattr(self.trainer, "datamodule", None)
         names: list[str] = getattr(datamodule, "class_names", [str(i) for i in range(self.num_classes)])
         return names

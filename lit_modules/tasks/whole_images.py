@@ -1,8 +1,10 @@
 """Networks evaluated on whole images: at once or in tiles, as they are or in several poses."""
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from acda.analysis import receptive_halo
@@ -10,6 +12,8 @@ from acda.inference import Pose, apply_tiled, self_ensemble
 from acda.models.contracts import Tileable, fulfils, output_stride, total_stride
 from acda.models.padding import pad_to_multiple
 from lit_modules.errors import UsageError
+
+_SECONDS = 10.0  # between two lines about one image
 
 
 class WholeImageNetwork:
@@ -56,7 +60,19 @@ class WholeImageNetwork:
         align = total_stride(self.network)
         if self._halo is None:
             self._halo = _find_halo(self.network, image.shape[1], align)
-        return apply_tiled(self.network, image, tile, self._halo, align, output_stride(self.network))
+        return apply_tiled(self.network, image, tile, self._halo, align, output_stride(self.network), _TileLines())
+
+
+class _TileLines:
+    """Says every now and then how far an image has come, of which the progress bar knows nothing."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if time.monotonic() - self._last > _SECONDS and done < total:
+            self._last = time.monotonic()
+            rank_zero_info(f"tile {done} of {total} of an image is done")
 
 
 def _find_halo(network: nn.Module, in_channels: int, align: int) -> int:

@@ -145,3 +145,9 @@ def test_ensemble_averages_what_each_pose_gives() -> None:
     expected[1, 2] = expected[3, 2] = expected[2, 1] = expected[2, 3] = 2
     torch.testing.assert_close(output[0, 0], expected)
     assert len(set(ALL_POSES)) == 8
+
+
+def test_every_part_is_told_of_when_it_is_done() -> None:
+    told: list[tuple[int, int]] = []
+    apply_tiled(lambda x: x, torch.zeros(1, 1, 9, 13), 4, 0, after_tile=lambda *numbers: told.append(numbers))
+    assert told == [(number, 12) for number in range(1, 13)]

@@ -92,7 +92,7 @@ def test_a_block_of_the_benchmark_keeps_its_size() -> None:
 def test_time_is_that_of_a_megapixel(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of two blocks of 16 pixels that take 1, 2 and 9 seconds: the one in the middle is taken."""
     clock = iter([0, 1, 10, 12, 20, 29])
-    monkeypatch.setattr("lit_modules.callbacks.sidd_submission._read_clock", lambda device: next(clock))
+    monkeypatch.setattr("lit_modules.callbacks.sidd_submission.read_clock", lambda device: next(clock))
     folder = submitted(trainer, Small(), benchmark(list(range(6))))
     content = loadmat(folder / "SubmitSrgb.mat")
     assert content["TimeMPSrgb"].item() == pytest.approx(2 / (2 * 16 / 1e6))

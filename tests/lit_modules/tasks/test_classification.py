@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from lightning import LightningDataModule
@@ -9,6 +11,7 @@ from datamodules.batches import LabelledBatch
 from lit_modules import ClassificationTask
 from lit_modules.errors import UsageError
 from tests.lit_modules.conftest import GivenLogits, Logits, TinyData, tiny_task
+from tests.support.crowds import rows_of
 
 NAMES = [f"class {letter}" for letter in "abcdefg"]
 
@@ -129,3 +132,16 @@ def test_mixup_trains() -> None:
     after = module.network.linear.weight
     assert after.isfinite().all()
     assert not torch.equal(after, before)
+
+
+def test_names_that_are_given_are_those_of_a_prediction_and_of_nothing_else(trainer: Trainer, tmp_path: Path) -> None:
+    """So that weights name classes where the data that they were trained on is not."""
+    given = [f"kind {number}" for number in range(3)]
+    data = GivenLogits(torch.eye(3)[:, None, None], torch.arange(3), ["a", "b", "c"])
+    task = ClassificationTask(Logits(), 3, class_names=given)
+    trainer.predict(task, data, return_predictions=False)
+    assert [row["class_name"] for row in rows_of(tmp_path / "run" / "predictions.csv")] == given
+    trainer.test(task, data)
+    assert [row["class_name"] for row in rows_of(tmp_path / "run" / "per_class.csv")] == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="class_names must be as many as num_classes=3, got 2"):
+        ClassificationTask(Logits(), 3, class_names=given[:2])

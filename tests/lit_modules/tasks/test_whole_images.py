@@ -6,8 +6,9 @@ from acda import CondConv2d
 from acda.inference import ALL_POSES, FLIP, Pose
 from acda.models import Restorer
 from lit_modules.errors import UsageError
+from lit_modules.tasks import whole_images
 from lit_modules.tasks.whole_images import WholeImageNetwork
-from tests.support.restorations import NETWORKS, randomised
+from tests.support.restorations import NETWORKS, Scaled, randomised
 
 
 @pytest.mark.parametrize("poses", [None, FLIP])
@@ -95,3 +96,25 @@ def test_a_network_that_reads_the_whole_image_cannot_be_tiled() -> None:
 def test_tiles_that_do_not_suit_are_refused(network: nn.Module, tile: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         WholeImageNetwork(network, tile)
+
+
+def test_a_large_image_says_how_far_it_has_come(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Six tiles of 4 seconds: a line when more than 10 have gone by since the last one, none after the last tile."""
+    now = [0.0]
+
+    class Slow(Scaled):
+        total_stride = 4
+        output_stride = 1
+
+        def forward(self, image: Tensor) -> Tensor:
+            now[0] += 4 if image.shape[-1] >= 8 else 0
+            return super().forward(image)
+
+    network = WholeImageNetwork(Slow().eval(), tile=8)
+    monkeypatch.setattr(whole_images, "_find_halo", lambda *_: 0)
+    monkeypatch.setattr(whole_images.time, "monotonic", lambda: now[0])
+    with torch.no_grad(), caplog.at_level("INFO"):
+        network(torch.zeros(1, 3, 16, 24))
+    assert [record.getMessage() for record in caplog.records] == ["tile 3 of 6 of an image is done"]
