@@ -78,6 +78,7 @@ class Restorer(nn.Module):
             last,
         )
         for block in blocks:
+            assert isinstance(block.bn3.weight, Tensor)
             nn.init.zeros_(block.bn3.weight)
         if residual:
             nn.init.zeros_(last.weight)

@@ -119,8 +119,8 @@ def _sizes(batch: CrowdBatch, data: ShanghaiTechDataModule) -> npt.NDArray[np.fl
     points = batch.points[0].numpy()
     if len(points) <= NEIGHBOURS:
         return None
-    distances, _ = KDTree(points).query(points, NEIGHBOURS + 1)  # each is its own nearest
-    spacing: npt.NDArray[np.float64] = distances[:, 1:].mean(1)
+    distances = np.asarray(KDTree(points).query(points, NEIGHBOURS + 1)[0])[:, 1:]  # each is its own nearest
+    spacing: npt.NDArray[np.float64] = distances.mean(1)
     return spacing
 
 
