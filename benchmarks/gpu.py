@@ -1,6 +1,6 @@
 """Everything that a GPU is to show, in one command: tests, operator, layer, networks, a training, and where time goes.
 
-``python -m benchmarks.gpu``, with ``--arrays FILE`` for the training, whose file ``python -m benchmarks.studies.cifar10
+``python -m benchmarks.gpu``, with ``--arrays FILE`` for the training, whose file ``python -m benchmarks.studies.cifar
 --pack FILE`` makes of CIFAR-10. Where a GPU is lent for some minutes at a time, ``--minutes 9`` ends before they are
 over; the same command goes on with what is left.
 
@@ -58,7 +58,7 @@ def parts(folder: Path, arrays: Path | None = None) -> dict[str, Part]:
         return measured("operator", seconds, "--shapes", f"32x256x100x100x{side}", csv=f"operator_{side}")
 
     files = ("--arrays", str(arrays), "--keep", str(folder / "gpu_training"), "--csv", str(folder / "gpu_training.csv"))
-    training = Part(("benchmarks.studies.cifar10", *files, *_STUDY), 300)
+    training = Part(("benchmarks.studies.cifar", *files, *_STUDY), 300)
     # Tests compile some 160 kernels, at one to two seconds each; what is measured, six for each shape.
     listed = {
         "tests": tests(360, "not slow", "backend", "requirements"),
@@ -125,9 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not torch.cuda.is_available():
         sys.exit("there is no GPU that PyTorch can use")
     if options.arrays is not None and not options.arrays.is_file():
-        sys.exit(
-            f"--arrays must be a file, got {options.arrays}: python -m benchmarks.studies.cifar10 --pack makes one"
-        )
+        sys.exit(f"--arrays must be a file, got {options.arrays}: python -m benchmarks.studies.cifar --pack makes one")
     if options.arrays is None and "training" in (options.only or ()):
         sys.exit("--only training needs --arrays")
     print(torch.cuda.get_device_name(), flush=True)

@@ -41,7 +41,7 @@ CONFIGS = {
 }
 COMPARED = ("ACDA", "convolution", "CondConv", "deformable convolution")
 METRICS = ("test/mae", "test/rmse")
-WIDTHS = range(2, 193)  # of the third stage; the fourth has twice as much
+WIDTHS = range(8, 97)  # of the third stage; the fourth has twice as much
 ACDA_WIDTH = 64
 LARGEST = 7  # pixels, side of the largest filters
 NEIGHBOURS = 3  # of a head, whose mean distance stands for its size
@@ -93,7 +93,7 @@ def correlate_scale_and_size(counter: CrowdCounter, data: ShanghaiTechDataModule
     samples = data.test_samples()
     for index in range(len(samples)):
         batch = samples[index]
-        at_heads = _sizes(batch, data)
+        at_heads = head_sizes(batch, data)
         if at_heads is None:
             continue
         sizes += at_heads.tolist()
@@ -109,8 +109,16 @@ def correlate_scale_and_size(counter: CrowdCounter, data: ShanghaiTechDataModule
     return {name: float(spearmanr(sizes, values).statistic) for name, values in used.items()}
 
 
-def _sizes(batch: CrowdBatch, data: ShanghaiTechDataModule) -> npt.NDArray[np.float64] | None:
-    """Tell the sizes of an image's heads, or what stands for them; None where there are too few to tell."""
+def head_sizes(batch: CrowdBatch, data: ShanghaiTechDataModule) -> npt.NDArray[np.float64] | None:
+    """Tell the sizes of an image's heads in pixels, as drawn, or else the mean distances to their nearest neighbours.
+
+    Args:
+        batch: One image.
+        data: Where it is from.
+
+    Returns:
+        ``[heads]``; None where there are too few heads to tell.
+    """
     if isinstance(data, SyntheticCrowdDataModule):
         folder = Path(data.data_dir).expanduser() / "part_A_final"
         annotation = folder / batch.id[0].replace("images/", "ground_truth/GT_").replace(".jpg", ".mat")

@@ -1,6 +1,7 @@
 """The convolutions that are compared, and the width by which a network has as many parameters with each of them."""
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -53,15 +54,20 @@ def parameters(make: Callable[[], nn.Module]) -> int:
         return sum(parameter.numel() for parameter in make().parameters())
 
 
-def match_width(make: Callable[[int], nn.Module], aim: int, widths: Iterable[int]) -> int:
+def match_width(make: Callable[[int], nn.Module], aim: int, widths: range) -> int:
     """Choose the width by which a network has most nearly as many parameters as it should.
 
     Args:
-        make: Makes the network from its width.
+        make: Makes the network from its width; the wider, the more parameters.
         aim: Parameters.
         widths: To choose from.
     """
-    return min(widths, key=lambda width: abs(parameters(lambda: make(width)) - aim))
+
+    def count(width: int) -> int:
+        return parameters(lambda: make(width))
+
+    enough = bisect_left(widths, aim, key=count)
+    return min(widths[max(0, enough - 1) : enough + 1], key=lambda width: abs(count(width) - aim))
 
 
 def network_in(config: str) -> nn.Module:

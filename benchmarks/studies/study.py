@@ -129,7 +129,8 @@ def _fit_and_test(
 ) -> tuple[dict[str, str], float]:
     """Fit, then test the best checkpoint: metrics by name, and the seconds of ``fit``, the process's start included.
 
-    A run that was tested before is not repeated. While a process runs it is in ``running``.
+    A run that was tested before is not repeated, one that was interrupted goes on from its last checkpoint; the seconds
+    are then those since. While a process runs it is in ``running``.
     """
     noted = folder / "fit_seconds.txt"
     if noted.is_file():
@@ -137,7 +138,8 @@ def _fit_and_test(
     common = [f"--config={candidate.config}", f"--trainer.default_root_dir={folder}", f"--seed_everything={seed}"]
     common += [*candidate.arguments, *further]
     started = time.perf_counter()
-    for subcommand in (["fit", *common], ["test", *common, "--ckpt_path=best"]):
+    again = ["--ckpt_path=last"] if any(folder.glob("version_*/checkpoints/last.ckpt")) else []
+    for subcommand in (["fit", *common, *again], ["test", *common, "--ckpt_path=best"]):
         command, pipe = [sys.executable, "cli.py", *subcommand], subprocess.PIPE
         with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
             running.add(process)

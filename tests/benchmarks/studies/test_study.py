@@ -1,4 +1,5 @@
 import csv
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -6,9 +7,13 @@ import torch
 from torch import nn
 
 from acda.models import AdResNet
-from benchmarks.studies import compare, study
+from benchmarks import records
+from benchmarks.studies import compare, crowd, study
 from benchmarks.studies.convolutions import ACDA_WIDTH, candidate, network
-from benchmarks.studies.matching import CONVOLUTIONS, match_width, parameters
+from benchmarks.studies.matching import CONVOLUTIONS, match_width, network_in, parameters
+from datamodules import ShanghaiTechDataModule, SyntheticCrowdDataModule
+from datamodules.batches import CrowdBatch
+from tests.support.crowd_files import write_shanghaitech
 
 # Stands for cli.py: its error is the seed's square plus what --offset says, and it fails where told to.
 PROGRAM = """
@@ -19,6 +24,7 @@ if options.get("fail") == sys.argv[1]:
 folder = pathlib.Path(options["trainer.default_root_dir"], "version_0", sys.argv[1])
 folder.mkdir(parents=True)
 error = int(options["seed_everything"]) ** 2 + float(options.get("offset", 0))
+(folder / "ckpt_path.txt").write_text(options.get("ckpt_path", "none"))
 (folder / "metrics.csv").write_text(f"test/error,config\\n,\\n{error},{options['config']}\\n")
 """
 
@@ -85,6 +91,23 @@ def test_a_study_that_was_interrupted_repeats_no_finished_run(tmp_path: Path) ->
     assert all(path.stat().st_mtime_ns == time for path, time in began.items())
 
 
+@pytest.mark.usefixtures("_program")
+def test_a_training_that_was_interrupted_goes_on(tmp_path: Path) -> None:
+    last = tmp_path / "kept" / "1_0" / "version_0" / "checkpoints" / "last.ckpt"
+    last.parent.mkdir(parents=True)
+    last.touch()
+    options = study.parser("x", None).parse_args(["--seeds=1", f"--keep={tmp_path / 'kept'}"])
+    candidates = [study.Candidate("a.yaml", {"network": name}, ["test/error"]) for name in ("fresh", "interrupted")]
+    asked: list[str] = []
+
+    def finish(_: study.Candidate, run: Path) -> records.Row:
+        asked.append((run / "fit" / "ckpt_path.txt").read_text())
+        return {}
+
+    study.run(candidates, options, [], finish)
+    assert asked == ["none", "last"]
+
+
 def test_width_is_that_of_the_nearest_number_of_parameters() -> None:
     assert match_width(lambda width: nn.Linear(width, 10, bias=False), 74, range(1, 100)) == 7
     assert match_width(lambda width: nn.Linear(width, 10, bias=False), 5000, range(1, 100)) == 99
@@ -103,3 +126,30 @@ def test_parameters_are_counted_without_memory() -> None:
     assert parameters(lambda: nn.Linear(100_000, 10_000_000, bias=False)) == 10**12
     assert parameters(lambda: AdResNet(10)) == sum(p.numel() for p in AdResNet(10).parameters())
     assert torch.get_default_device().type == "cpu"
+
+
+@pytest.mark.parametrize("name", crowd.COMPARED)
+def test_counters_that_are_compared_are_those_of_the_configurations(name: str) -> None:
+    made = crowd.candidate("shanghaitech_a", name)
+    aim = parameters(lambda: network_in(crowd.CONFIGS["shanghaitech_a"]))
+    assert made.facts["parameters"] == pytest.approx(aim, rel=0.02)
+    assert parameters(lambda: crowd.network(name, int(made.facts["width"]))) == made.facts["parameters"]
+    assert {parameters(partial(network_in, config)) for config in crowd.CONFIGS.values()} == {aim}
+
+
+def test_sizes_of_heads_are_what_was_drawn_or_their_spacing(tmp_path: Path) -> None:
+    points = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0], [3.0, 4.0]])
+    write_shanghaitech(tmp_path, train=1, test=1)
+    data = ShanghaiTechDataModule(str(tmp_path))
+    batch = replace_points(data.test_samples()[0], points)
+    assert crowd.head_sizes(batch, data) == pytest.approx([(3 + 4 + 5) / 3] * 4)
+    assert crowd.head_sizes(replace_points(batch, points[:3]), data) is None
+    drawn = SyntheticCrowdDataModule(str(tmp_path), num_train=1, num_test=1, height=96, width=128, max_heads=30)
+    sample = drawn.test_samples()[0]
+    sizes = crowd.head_sizes(sample, drawn)
+    assert sizes is not None
+    assert len(sizes) == len(sample.points[0])
+
+
+def replace_points(batch: CrowdBatch, points: torch.Tensor) -> CrowdBatch:
+    return batch._replace(points=[points])

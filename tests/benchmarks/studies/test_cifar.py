@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.studies import cifar10, study
+from benchmarks.machine import ROOT
+from benchmarks.studies import cifar, study
 from datamodules import CIFAR10DataModule
 from tests.support.image_files import write_cifar10
 
@@ -11,8 +12,8 @@ from tests.support.image_files import write_cifar10
 def test_packed_images_are_the_published_ones(tmp_path: Path) -> None:
     """Read back from the file of arrays: the first of each split, with their labels and names."""
     write_cifar10(tmp_path / "published", per_file=20)
-    cifar10.pack(str(tmp_path / "published"), tmp_path / "some.npz", {"train": 50, "test": 10})
-    cifar10.unpack(tmp_path / "some.npz", tmp_path / "unpacked")
+    cifar.pack(str(tmp_path / "published"), tmp_path / "some.npz", {"train": 50, "test": 10})
+    cifar.unpack(tmp_path / "some.npz", tmp_path / "unpacked")
     every, some = (CIFAR10DataModule(str(tmp_path / name)) for name in ("published", "unpacked"))
     assert some.class_names == every.class_names
     for split, count in (("_published_train", 50), ("test", 10)):
@@ -25,12 +26,12 @@ def test_packed_images_are_the_published_ones(tmp_path: Path) -> None:
 
 
 def test_what_is_packed_is_below_60_mb() -> None:
-    assert sum(cifar10._SIZES.values()) * 32 * 32 * 3 < 60e6
+    assert sum(cifar._SIZES.values()) * 32 * 32 * 3 < 60e6
 
 
 def test_trainings_read_the_unpacked_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_cifar10(tmp_path)
-    cifar10.main(["--data-dir", str(tmp_path), "--pack", str(tmp_path / "some.npz")])
+    cifar.main(["--data-dir", str(tmp_path), "--pack", str(tmp_path / "some.npz")])
     called: list[list[study.Candidate]] = []
 
     def run(candidates: list[study.Candidate], options: object, further: list[str]) -> None:
@@ -41,8 +42,20 @@ def test_trainings_read_the_unpacked_files(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(study, "run", run)
     arguments = ["--arrays", str(tmp_path / "some.npz"), "--epochs", "7", "--trainer.precision=bf16-mixed"]
-    cifar10.main(arguments)
+    cifar.main(arguments)
     assert [candidate.facts["convolution"] for candidate in called[0]] == ["plain", "ACDA"]
     assert "--trainer.max_epochs=7" in called[0][0].arguments
+    with pytest.raises(SystemExit, match="--arrays has images of cifar10, got --data cifar100"):
+        cifar.main([*arguments, "--data", "cifar100"])
     with pytest.raises(SystemExit, match=r"--arrays must be a file that --pack wrote, got none\.npz"):
-        cifar10.main(["--arrays", "none.npz"])
+        cifar.main(["--arrays", "none.npz"])
+
+
+def test_both_data_sets_with_both_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    configs: list[str] = []
+    monkeypatch.setattr(study, "run", lambda candidates, *_: configs.extend(tried.config for tried in candidates))
+    cifar.main(["--data", "cifar10", "cifar100"])
+    assert configs == [
+        f"configs/{data}/{name}.yaml" for data in ("cifar10", "cifar100") for name in ("lenet", "lenet_acda")
+    ]
+    assert all((ROOT / config).is_file() for config in configs)
