@@ -25,6 +25,8 @@ def can_run(x: Tensor, weight: Tensor, padding: Sequence[int]) -> bool:
         weight: ``[O, C, 3, 3]``.
         padding: Zeros above and below, left and right.
     """
+    if not runs_plainly(x, weight) or _get_current_dispatch_mode() is not None:
+        return False  # before anything is asked of sizes, which may stand for any
     if x.dim() != 4 or weight.shape[2:] != (3, 3) or x.shape[1] != weight.shape[1]:
         return False
     rows, columns = (size + 2 * p - 2 for size, p in zip(x.shape[2:], padding, strict=True))
@@ -35,8 +37,6 @@ def can_run(x: Tensor, weight: Tensor, padding: Sequence[int]) -> bool:
         min(weight.shape[:2]) >= _LEAST_CHANNELS
         and 9 * weight.shape[0] * weight.shape[1] * len(x) * rows * columns >= _LEAST_PRODUCTS
         and len(x) * rows * columns >= 9 * tiles  # of 16 results that a tile has
-        and runs_plainly(x, weight)
-        and _get_current_dispatch_mode() is None
         and x.dtype == weight.dtype == torch.float32
         and x.device == weight.device
         and not torch.is_autocast_enabled("cpu")

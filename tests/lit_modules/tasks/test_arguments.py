@@ -10,7 +10,7 @@ from lit_modules import ClassificationTask, CountingTask, PatternTask, Restorati
 OPTIMISATION = {"optimizer", "lr_scheduler", "lr_scheduler_interval", "compile_network", "decay_norms_and_biases"}
 RESTORATION = {"channels", "loss", "protocol", "shave", "ssim", "tile", "self_ensemble"}
 ARGUMENTS: dict[type[Task], set[str]] = {
-    ClassificationTask: {"num_classes", "label_smoothing", "mixup_alpha"},
+    ClassificationTask: {"num_classes", "label_smoothing", "mixup_alpha", "class_names"},
     CountingTask: {"density_scale", "loss", "tile", "self_ensemble"},
     PatternTask: {"border"},
     RestorationTask: RESTORATION,
