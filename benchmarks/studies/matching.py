@@ -1,7 +1,7 @@
 """The convolutions that are compared, and the width by which a network has as many parameters with each of them."""
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -70,14 +70,18 @@ def match_width(make: Callable[[int], nn.Module], aim: int, widths: range) -> in
     return min(widths[max(0, enough - 1) : enough + 1], key=lambda width: abs(count(width) - aim))
 
 
-def network_in(config: str) -> nn.Module:
+def network_in(config: str, changes: Mapping[str, Any] | None = None) -> nn.Module:
     """Make the network of an experiment.
 
     Args:
         config: The experiment's YAML file, relative to the repository.
+        changes: What a second file would change of it. Default: nothing.
     """
     parser = ArgumentParser()
     parser.add_subclass_arguments(nn.Module, "network")
     model = yaml.safe_load((ROOT / config).read_text())["model"]["init_args"]
-    made: nn.Module = parser.instantiate(parser.parse_object({"network": model["network"]})).network
+    parsed = parser.parse_object({"network": model["network"]})
+    if changes is not None:
+        parsed = parser.parse_object({"network": changes}, cfg_base=parsed)
+    made: nn.Module = parser.instantiate(parsed).network
     return made

@@ -1,0 +1,46 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+import acda
+from benchmarks.studies import choices
+from benchmarks.studies.matching import network_in
+
+CHANGED: dict[str, dict[str, Any]] = {
+    "3 atoms": {"num_atoms": 3},
+    "12 atoms": {"num_atoms": 12},
+    "3 bases a scale": {"num_bases": 3},
+    "smallest scale": {"scales": [3]},
+}
+
+
+@pytest.mark.parametrize("data", choices.NETWORKS)
+@pytest.mark.parametrize("choice", choices.CHOICES)
+def test_all_layers_have_the_choice_and_nothing_else_changes(data: str, choice: str) -> None:
+    config = choices.NETWORKS[data].config
+    with torch.device("meta"):
+        network, plain = network_in(config, choices.changes(data, choice)), network_in(config)
+    layers, before = ([m for m in n.modules() if isinstance(m, acda.ACDAConv2d)] for n in (network, plain))
+    assert len(layers) == len(before) == 2
+    for layer, as_it_was in zip(layers, before, strict=True):
+        generator = layer.generator
+        sides = [generator.conv1.kernel_size[0], generator.conv2.kernel_size[0]]
+        assert sides == choices.CHOICES[choice].get("generator_kernel_sizes", [1, 3])
+        norm = {"batch norms": "BatchNorm2d", "group norms": "GroupNorm", "no norms": "Identity"}.get(choice)
+        assert type(generator.norm2).__name__ == (norm or type(as_it_was.generator.norm2).__name__)
+        for name in ("num_atoms", "num_bases", "scales"):
+            assert getattr(layer, name) == CHANGED.get(choice, {}).get(name, getattr(as_it_was, name))
+        side = layer.kernel_size[0]
+        assert layer.bases.shape[0] == side**2 or choice != "direct atoms"
+
+
+def test_the_choice_is_a_second_configuration(tmp_path: Path) -> None:
+    made = choices.candidate("shanghaitech_a", "no norms", tmp_path)
+    (argument,) = made.arguments
+    written = yaml.safe_load(Path(argument.removeprefix("--config=")).read_text())
+    assert written["model"]["init_args"]["network"] == choices.changes("shanghaitech_a", "no norms")
+    network = network_in(made.config, choices.changes("shanghaitech_a", "no norms"))
+    assert made.facts["parameters"] == sum(parameter.numel() for parameter in network.parameters())
