@@ -9,8 +9,9 @@ from acda.models import KPN, Restorer
 from benchmarks.loading import patches as patch_loading
 from benchmarks.speed import large_images
 from benchmarks.studies.matching import network_in, parameters
-from benchmarks.studies.restoration import NETWORKS, TASKS, candidate
+from benchmarks.studies.restoration import NETWORKS, TASKS, candidate, main
 from tests.benchmarks import rows_of
+from tests.support.restoration_files import write_realsr, write_sidd
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -18,6 +19,36 @@ def test_networks_that_are_compared_have_about_as_many_parameters(task: str) -> 
     counts = [candidate(task, name).facts["parameters"] for name in NETWORKS]
     assert counts[0] == parameters(lambda: Restorer(inner_width=64, depth=4))
     assert counts == pytest.approx([counts[0]] * 3, rel=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "scale"), [("city100_nikon", 3), ("polyu", None)])
+def test_other_data_is_trained_on_and_tested_with(tmp_path: Path, task: str, scale: int | None) -> None:
+    if scale is None:
+        write_sidd(tmp_path / task, seed=0)
+        small = ["--data.init_args.block_size=32", "--data.init_args.val_fraction=0.25"]
+    else:
+        write_realsr(tmp_path / task, seed=0, scales=(scale,))
+        small = ["--data.init_args.val_fraction=0.2"]
+    small += [
+        "--data.init_args.patch_size=24",
+        "--data.init_args.patches_per_image=2",
+        "--data.init_args.num_workers=0",
+    ]
+    arguments = [
+        "--seeds=1",
+        "--task",
+        task,
+        "--only",
+        "KPN",
+        "--data-dir",
+        str(tmp_path),
+        f"--csv={tmp_path / 'rows.csv'}",
+    ]
+    main([*arguments, *small, "--trainer.max_epochs=1"])
+    (row,) = rows_of(tmp_path / "rows.csv")
+    assert row["task"] == task
+    assert all(float(row[f"test/{metric}"]) > 0 for metric in TASKS[task].metrics)
 
 
 def test_network_of_an_experiment_is_built_as_it_says() -> None:
