@@ -23,7 +23,7 @@ from benchmarks import records
 from benchmarks.machine import ROOT, machine
 from benchmarks.studies import cards
 from benchmarks.studies.recipes import RECIPES, Recipe, Stage
-from benchmarks.studies.study import find_newest_run
+from benchmarks.studies.study import find_newest_run, resume
 from lit_modules.output import whole_file
 from lit_modules.runs import Checkpoint, find_best_checkpoint
 from lit_modules.runs.checkpoints import read_checkpoint
@@ -76,10 +76,9 @@ def train(stage: Stage, start: Path | None, places: Places, further: Sequence[st
     if not finished.is_file():
         root.mkdir(parents=True, exist_ok=True)
         noted.write_text("\n".join(command), encoding="utf-8")
-        again = [f"--ckpt_path={newest}"] if (newest := _find_last(root)) is not None else []
         started = time.monotonic()
         try:
-            _run([*command, *again])
+            _run([*command, *resume(root)])
         finally:
             _add_time(root / "spent.txt", time.monotonic() - started)
         shutil.copy(root / "spent.txt", finished)  # last: it says that the training is finished
@@ -224,12 +223,6 @@ def _run(arguments: Sequence[str]) -> None:
     done = subprocess.run([sys.executable, "cli.py", *arguments], cwd=ROOT, check=False)
     if done.returncode:
         sys.exit(done.returncode)
-
-
-def _find_last(root: Path) -> Path | None:
-    """Find the checkpoint that an interrupted training goes on from."""
-    found = sorted(root.glob("version_*/checkpoints/last*.ckpt"), key=lambda path: path.stat().st_mtime)
-    return found[-1] if found else None
 
 
 def _read_time(path: Path) -> float:

@@ -124,6 +124,15 @@ def find_newest_run(folder: Path) -> Path:
     return max(folder.glob("version_*"), key=lambda path: path.stat().st_mtime)
 
 
+def resume(folder: Path) -> list[str]:
+    """List the arguments by which ``fit`` goes on where an experiment's newest run was interrupted; none if it was not.
+
+    Args:
+        folder: The experiment's folder.
+    """
+    return ["--ckpt_path=last"] if any(folder.glob("version_*/checkpoints/last*.ckpt")) else []
+
+
 def _fit_and_test(
     candidate: Candidate, seed: int, folder: Path, further: Sequence[str], running: set[subprocess.Popen[str]]
 ) -> tuple[dict[str, str], float]:
@@ -138,8 +147,7 @@ def _fit_and_test(
     common = [f"--config={candidate.config}", f"--trainer.default_root_dir={folder}", f"--seed_everything={seed}"]
     common += [*candidate.arguments, *further]
     started = time.perf_counter()
-    again = ["--ckpt_path=last"] if any(folder.glob("version_*/checkpoints/last.ckpt")) else []
-    for subcommand in (["fit", *common, *again], ["test", *common, "--ckpt_path=best"]):
+    for subcommand in (["fit", *common, *resume(folder)], ["test", *common, "--ckpt_path=best"]):
         command, pipe = [sys.executable, "cli.py", *subcommand], subprocess.PIPE
         with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
             running.add(process)

@@ -135,7 +135,7 @@ def test_an_interrupted_training_goes_on(folder: Path, monkeypatch: pytest.Monke
             pretrain.train(stage, None, places, ["--trainer.max_epochs=3"])
     assert f"--data.init_args.data_dir={folder / 'data' / 'there'}" in commands[0]
     assert not [word for word in commands[0] if "ckpt_path" in word]
-    assert commands[1] == [*commands[0], f"--ckpt_path={last}"]
+    assert commands[1] == [*commands[0], "--ckpt_path=last"]
     with pytest.raises(SystemExit, match="was trained by another command"):
         pretrain.train(stage, None, places, ["--trainer.max_epochs=4"])
 
