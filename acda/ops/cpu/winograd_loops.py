@@ -32,9 +32,7 @@ class Winograd(NamedTuple):
     y: int  # [images, out_rows, out_columns, out_channels], or its gradient
     y_of_image: int
     y_of_row: int
-    products: (
-        int  # forward filters [36, channels, padded_out], backward sums [slots, 36, groups of channels, padded_out]
-    )
+    products: int  # forward filters [36, C, padded_out], backward sums [slots, 36, groups of C, padded_out]
     slots: int
     scratch: int
     scratch_of_thread: int
