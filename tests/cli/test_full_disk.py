@@ -99,7 +99,8 @@ def test_a_disk_that_is_full_while_images_are_written() -> None:
     small.save("photos/0.png")
     ended = program(
         *("predict", *TASK, "--data=RealSRDataModule", "--data.predict_dir=photos", "--trainer.default_root_dir=runs"),
-        *(UNTRAINED, accident("LimitFiles", batch=0, size=500), "--trainer.callbacks+=RestoredImages"),
+        *(UNTRAINED, accident("LimitFiles", batch=0, size=500)),
+        *("--trainer.callbacks+=RestoredImages", "--trainer.callbacks.num_shown=0"),
     )
     assert_says(error_of(ended), "predictions/1.png", FULL)
     (written,) = Path("runs/version_0/predictions").iterdir()
@@ -113,6 +114,7 @@ def test_a_disk_that_is_full_while_rows_are_written() -> None:
     ended = program(
         *("predict", *DIGITS, "--data.predict_dir=photos", "--data.batch_size=1", "--trainer.default_root_dir=runs"),
         *(UNTRAINED, accident("LimitFiles", batch=0, size=250)),
+        *("--trainer.callbacks+=ClassPredictions", "--trainer.callbacks.num_shown=0"),
     )
     assert_says(error_of(ended), "predictions.csv", FULL)
     with Path("runs/version_0/predictions.csv.rank0.part").open() as file:

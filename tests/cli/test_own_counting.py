@@ -84,7 +84,7 @@ def test_images_of_other_channels_are_counted(channels: int, bits: int, suffix: 
     coco = json.loads((results / "coco.json").read_text())
     assert [image["file_name"] for image in coco["images"]] == sorted(counts)
     assert [category["name"] for category in coco["categories"]] == ["spot"]
-    assert len(coco["annotations"]) == sum(found.values()) > len(found)
+    assert len(coco["annotations"]) == sum(found.values()) > 0
     assert annotations.is_file()
     if suffix == ".png":  # what was found serves as annotations
         run("test", "--ckpt_path", folder, f"--data.init_args.annotations={results / 'coco.json'}")
