@@ -7,8 +7,10 @@
 from functools import cache
 from typing import NamedTuple
 
+from numba.extending import overload
+
 from acda.ops.cpu.compiling import GROUP, THREAD, WORK, address, places, registers
-from acda.ops.cpu.fused_loops import next_pixel
+from acda.ops.cpu.fused_loops import find_pixel, next_pixel
 from acda.ops.cpu.vector_code import combine, copy, correlate, next_ticket
 
 RUN = 4 * GROUP  # pixels that a thread takes at once
@@ -53,6 +55,27 @@ def scratch_elements(num_atoms: int, channels: int, padded: int) -> int:
     return (channels + num_atoms) * padded + (RUN + GROUP) * num_atoms * channels
 
 
+_AT, _TABLES = places(FewChannels)
+
+
+def _respond(is_double, lanes, wide, channels, padded, p, n, i, j, responses):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Apply the bases to the image around a pixel: ``[C, K']``. The first five are constants."""
+    size = 8 if is_double else 4
+    row, column = _TABLES + 3 * i, _TABLES + 3 * (p[_AT.rows] + j)
+    combine(
+        is_double, lanes, wide, GROUP, channels, responses, padded * size, 0, 0,
+        p[_AT.x] + n * p[_AT.x_of_image] + p[row + 1] + p[column + 1], size,
+        p[_AT.x_of_row], p[_AT.x_of_column],
+        p[_AT.bases] + p[row + 2] + p[column + 2], p[_AT.bases_of_row], padded * size,
+        p[row], p[column], padded,
+    )  # fmt: skip
+
+
+@overload(_respond, prefer_literal=True)  # type: ignore[untyped-decorator]
+def _compile_respond(is_double, lanes, wide, channels, padded, p, n, i, j, responses):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    return _respond
+
+
 @cache
 def forward_loop(double: bool, num_atoms: int, channels: int, num_bases: int) -> int:
     """Compile the loop of :class:`FewChannels` for the forward pass.
@@ -70,47 +93,39 @@ def forward_loop(double: bool, num_atoms: int, channels: int, num_bases: int) ->
     is_double, size = int(double), 8 if double else 4
     padded = whole_vectors(num_bases, double)
     wide = max(1, min(padded // lanes, _ACCUMULATORS // min(channels, GROUP)))
-    at, tables = places(FewChannels)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        pixels, rows, columns, out_channels = p[at.pixels], p[at.rows], p[at.columns], p[at.out_channels]
-        responses = p[at.scratch] + next_ticket(p, THREAD) * p[at.scratch_of_thread]
+        pixels, rows, columns, out_channels = p[_AT.pixels], p[_AT.rows], p[_AT.columns], p[_AT.out_channels]
+        responses = p[_AT.scratch] + next_ticket(p, THREAD) * p[_AT.scratch_of_thread]
         of_base, of_padded = num_bases * size, padded * size
         of_atom, of_z = channels * size, num_atoms * channels * size
         z, of_alpha, of_y = responses + channels * of_padded, num_atoms * of_base, out_channels * size
         while True:
             slot = next_ticket(p, WORK)
-            if slot >= p[at.slots]:
+            if slot >= p[_AT.slots]:
                 break
-            last = pixels * (slot + 1) // p[at.slots]
-            first = pixels * slot // p[at.slots]
-            n, i, j = first // (rows * columns), first // columns % rows, first % columns
+            last = pixels * (slot + 1) // p[_AT.slots]
+            first = pixels * slot // p[_AT.slots]
+            n, i, j = find_pixel(first, rows, columns)
             for start in range(first, last, GROUP):
                 count = min(GROUP, last - start)
                 for k in range(count):
-                    row, column = tables + 3 * i, tables + 3 * (rows + j)
-                    combine(
-                        is_double, lanes, wide, GROUP, channels, responses, of_padded, 0, 0,
-                        p[at.x] + n * p[at.x_of_image] + p[row + 1] + p[column + 1], size,
-                        p[at.x_of_row], p[at.x_of_column],
-                        p[at.bases] + p[row + 2] + p[column + 2], p[at.bases_of_row], of_padded,
-                        p[row], p[column], padded,
-                    )  # fmt: skip
+                    _respond(is_double, lanes, wide, channels, padded, p, n, i, j, responses)
                     correlate(
                         is_double, lanes, correlated, num_atoms, z + k * of_z, of_atom,
-                        p[at.alpha] + (start + k) * of_alpha, of_base, responses, of_padded, channels, num_bases,
+                        p[_AT.alpha] + (start + k) * of_alpha, of_base, responses, of_padded, channels, num_bases,
                     )  # fmt: skip
                     n, i, j = next_pixel(n, i, j, rows, columns)
                 if count == GROUP:
                     combine(
-                        is_double, lanes, vectors, GROUP, GROUP, p[at.y] + start * of_y, of_y, p[at.bias], 0,
-                        z, of_z, 0, size, p[at.weight], 0, of_y, 1, num_atoms * channels, out_channels,
+                        is_double, lanes, vectors, GROUP, GROUP, p[_AT.y] + start * of_y, of_y, p[_AT.bias], 0,
+                        z, of_z, 0, size, p[_AT.weight], 0, of_y, 1, num_atoms * channels, out_channels,
                     )  # fmt: skip
                 else:
                     for k in range(count):
                         combine(
-                            is_double, lanes, vectors, GROUP, 1, p[at.y] + (start + k) * of_y, 0, p[at.bias], 0,
-                            z + k * of_z, 0, 0, size, p[at.weight], 0, of_y, 1, num_atoms * channels, out_channels,
+                            is_double, lanes, vectors, GROUP, 1, p[_AT.y] + (start + k) * of_y, 0, p[_AT.bias], 0,
+                            z + k * of_z, 0, 0, size, p[_AT.weight], 0, of_y, 1, num_atoms * channels, out_channels,
                         )  # fmt: skip
 
     return address(loop)
@@ -125,11 +140,10 @@ def backward_loop(double: bool, num_atoms: int, channels: int, num_bases: int) -
     wide = max(1, min(padded // lanes, _ACCUMULATORS // min(channels, GROUP)))
     of_alpha_wide = max(1, min(padded // lanes, _ACCUMULATORS // GROUP))
     products = num_atoms * channels
-    at, tables = places(FewChannels)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        pixels, rows, columns, out_channels = p[at.pixels], p[at.rows], p[at.columns], p[at.out_channels]
-        responses = p[at.scratch] + next_ticket(p, THREAD) * p[at.scratch_of_thread]
+        pixels, rows, columns, out_channels = p[_AT.pixels], p[_AT.rows], p[_AT.columns], p[_AT.out_channels]
+        responses = p[_AT.scratch] + next_ticket(p, THREAD) * p[_AT.scratch_of_thread]
         of_base, of_padded = num_bases * size, padded * size
         of_atom, of_z = channels * size, products * size
         z, of_alpha, of_y = responses + channels * of_padded, num_atoms * of_base, out_channels * size
@@ -137,58 +151,51 @@ def backward_loop(double: bool, num_atoms: int, channels: int, num_bases: int) -
         grad_alpha = grad_z + GROUP * of_z
         while True:
             slot = next_ticket(p, WORK)
-            if slot >= p[at.slots]:
+            if slot >= p[_AT.slots]:
                 break
-            last = pixels * (slot + 1) // p[at.slots]
-            first = pixels * slot // p[at.slots]
-            n, i, j = first // (rows * columns), first // columns % rows, first % columns
+            last = pixels * (slot + 1) // p[_AT.slots]
+            first = pixels * slot // p[_AT.slots]
+            n, i, j = find_pixel(first, rows, columns)
             for run in range(first, last, RUN):
                 run_end = min(last, run + RUN)
                 for start in range(run, run_end, GROUP):
                     count = min(GROUP, run_end - start)
-                    if p[at.grad_alpha] != 0 and count == GROUP:
+                    if p[_AT.grad_alpha] != 0 and count == GROUP:
                         combine(
                             is_double, lanes, vectors, GROUP, GROUP, grad_z, of_z, 0, 0,
-                            p[at.y] + start * of_y, of_y, 0, size,
-                            p[at.weight], 0, of_z, 1, out_channels, products,
+                            p[_AT.y] + start * of_y, of_y, 0, size,
+                            p[_AT.weight], 0, of_z, 1, out_channels, products,
                         )  # fmt: skip
-                    elif p[at.grad_alpha] != 0:
+                    elif p[_AT.grad_alpha] != 0:
                         for k in range(count):
                             combine(
                                 is_double, lanes, vectors, GROUP, 1, grad_z + k * of_z, 0, 0, 0,
-                                p[at.y] + (start + k) * of_y, 0, 0, size,
-                                p[at.weight], 0, of_z, 1, out_channels, products,
+                                p[_AT.y] + (start + k) * of_y, 0, 0, size,
+                                p[_AT.weight], 0, of_z, 1, out_channels, products,
                             )  # fmt: skip
                     for k in range(count):
-                        row, column = tables + 3 * i, tables + 3 * (rows + j)
-                        combine(
-                            is_double, lanes, wide, GROUP, channels, responses, of_padded, 0, 0,
-                            p[at.x] + n * p[at.x_of_image] + p[row + 1] + p[column + 1], size,
-                            p[at.x_of_row], p[at.x_of_column],
-                            p[at.bases] + p[row + 2] + p[column + 2], p[at.bases_of_row], of_padded,
-                            p[row], p[column], padded,
-                        )  # fmt: skip
-                        if p[at.sums] != 0:
+                        _respond(is_double, lanes, wide, channels, padded, p, n, i, j, responses)
+                        if p[_AT.sums] != 0:
                             correlate(
                                 is_double, lanes, correlated, num_atoms, z + (start - run + k) * of_z, of_atom,
-                                p[at.alpha] + (start + k) * of_alpha, of_base,
+                                p[_AT.alpha] + (start + k) * of_alpha, of_base,
                                 responses, of_padded, channels, num_bases,
                             )  # fmt: skip
-                        if p[at.grad_alpha] != 0:
+                        if p[_AT.grad_alpha] != 0:
                             combine(
                                 is_double, lanes, of_alpha_wide, GROUP, num_atoms,
                                 grad_alpha, of_padded, 0, 0,
                                 grad_z + k * of_z, of_atom, 0, size, responses, 0, of_padded, 1, channels, padded,
                             )  # fmt: skip
                             for b in range(num_atoms):
-                                to = p[at.grad_alpha] + (start + k) * of_alpha + b * of_base
+                                to = p[_AT.grad_alpha] + (start + k) * of_alpha + b * of_base
                                 copy(to, grad_alpha + b * of_padded, of_base)
                         n, i, j = next_pixel(n, i, j, rows, columns)
-                if p[at.sums] != 0:
-                    total = p[at.sums] + slot * of_slot
+                if p[_AT.sums] != 0:
+                    total = p[_AT.sums] + slot * of_slot
                     combine(
                         is_double, lanes, vectors, GROUP, products, total, of_y, total, of_y,
-                        z, size, 0, of_z, p[at.y] + run * of_y, 0, of_y, 1, run_end - run, out_channels,
+                        z, size, 0, of_z, p[_AT.y] + run * of_y, 0, of_y, 1, run_end - run, out_channels,
                     )  # fmt: skip
 
     return address(loop)

@@ -46,6 +46,12 @@ class Fused(NamedTuple):
 
 
 @register_jitable  # type: ignore[untyped-decorator]
+def find_pixel(number: int, rows: int, columns: int) -> tuple[int, int, int]:
+    """Image, row and column of a pixel."""
+    return number // (rows * columns), number // columns % rows, number % columns
+
+
+@register_jitable  # type: ignore[untyped-decorator]
 def next_pixel(n: int, i: int, j: int, rows: int, columns: int) -> tuple[int, int, int]:
     """Image, row and column of the pixel after this one."""
     j += 1
@@ -78,8 +84,7 @@ def forward_loop(double: bool, num_atoms: int) -> int:
             first = next_ticket(p, WORK) * RUN
             if first >= pixels:
                 break
-            n = first // (rows * columns)
-            i, j = first // columns % rows, first % columns
+            n, i, j = find_pixel(first, rows, columns)
             for start in range(first, min(first + RUN, pixels), GROUP):
                 count = min(GROUP, pixels - start)
                 for k in range(count):
@@ -132,8 +137,7 @@ def alpha_loop(double: bool, num_atoms: int) -> int:
             first = next_ticket(p, WORK) * RUN
             if first >= pixels:
                 break
-            n = first // (rows * columns)
-            i, j = first // columns % rows, first % columns
+            n, i, j = find_pixel(first, rows, columns)
             for start in range(first, min(first + RUN, pixels), GROUP):
                 count = min(GROUP, pixels - start)
                 if count == GROUP:
@@ -216,8 +220,7 @@ def channels_loop(double: bool, num_atoms: int) -> int:
             last = pixels * (slot + 1) // slots
             for start in range(pixels * slot // slots, last, RUN):
                 count = min(RUN, last - start)
-                first_n = start // (rows * columns)
-                first_i, first_j = start // columns % rows, start % columns
+                first_n, first_i, first_j = find_pixel(start, rows, columns)
                 n, i, j = first_n, first_i, first_j
                 for k in range(count):
                     row, column = tables + 3 * i, tables + 3 * (rows + j)

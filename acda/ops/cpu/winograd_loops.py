@@ -3,6 +3,8 @@
 from functools import cache
 from typing import NamedTuple
 
+from numba.extending import register_jitable
+
 from acda.ops.cpu.compiling import GROUP, THREAD, WORK, address, places, registers
 from acda.ops.cpu.vector_code import combine, fill_zero, next_ticket
 from acda.ops.cpu.winograd_code import FILTERS, PATCH, PATCHES, TAPS, TILE, TILES, TO_FILTERS, TO_TILES, transform
@@ -43,50 +45,70 @@ def scratch_elements(padded_channels: int, padded_out: int) -> int:
     return (2 + PATCH**2 * RUN) * (padded_channels + padded_out)
 
 
+_AT, _ = places(Winograd)
+_LANES, _VECTORS, _ = registers(False)
+_SIZE = 4  # bytes of a number
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def _split_scratch(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Addresses in a thread's scratch memory: of zeros, of what is not wanted, and of a run's patches and products."""
+    both = (p[_AT.padded_channels] + p[_AT.padded_out]) * _SIZE
+    zeros = p[_AT.scratch] + next_ticket(p, THREAD) * p[_AT.scratch_of_thread]
+    fill_zero(zeros, both)
+    patches = zeros + 2 * both
+    return zeros, zeros + both, patches, patches + PATCH * PATCH * RUN * p[_AT.padded_channels] * _SIZE
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def _find_tile(p, tile):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Image, and first row and column of results, of a tile."""
+    down, across = p[_AT.tile_rows], p[_AT.tile_columns]
+    return tile // (down * across), TILE * (tile // across % down), TILE * (tile % across)
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def _transform_patch(p, tile, zeros, waste, target):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Transform what a tile is made of, to the tile's place in a run."""
+    n, i, j = _find_tile(p, tile)
+    i, j = i - p[_AT.padding_rows], j - p[_AT.padding_columns]
+    of_x, of_point = p[_AT.channels] * _SIZE, RUN * p[_AT.padded_channels] * _SIZE
+    transform(
+        _LANES, PATCHES, p[_AT.x] + n * p[_AT.x_of_image] + i * p[_AT.x_of_row] + j * of_x,
+        p[_AT.x_of_row], of_x, -i, p[_AT.rows] - i, -j, p[_AT.columns] - j, zeros,
+        target, PATCH * of_point, of_point, PATCH, PATCH, waste, p[_AT.channels],
+    )  # fmt: skip
+
+
 @cache
 def forward_loop() -> int:
     """Compile the loop that convolves; its address."""
-    lanes, vectors, _ = registers(False)
-    size = 4
-    at, _ = places(Winograd)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        down, across, channels = p[at.tile_rows], p[at.tile_columns], p[at.channels]
-        of_x, of_v, of_m = channels * size, p[at.padded_channels] * size, p[at.padded_out] * size
-        v_of_point, m_of_point, of_y = RUN * of_v, RUN * of_m, p[at.out_channels] * size
-        zeros = p[at.scratch] + next_ticket(p, THREAD) * p[at.scratch_of_thread]
-        waste = zeros + of_v + of_m
-        v = waste + of_v + of_m
-        m = v + PATCH * PATCH * v_of_point
-        fill_zero(zeros, of_v + of_m)
+        channels = p[_AT.channels]
+        of_v, of_m, of_y = p[_AT.padded_channels] * _SIZE, p[_AT.padded_out] * _SIZE, p[_AT.out_channels] * _SIZE
+        v_of_point, m_of_point = RUN * of_v, RUN * of_m
+        zeros, waste, v, m = _split_scratch(p)
         while True:
             first = next_ticket(p, WORK) * RUN
-            if first >= p[at.tiles]:
+            if first >= p[_AT.tiles]:
                 break
-            count = min(RUN, p[at.tiles] - first)
+            count = min(RUN, p[_AT.tiles] - first)
             for t in range(count):
-                tile = first + t
-                n, i, j = tile // (down * across), TILE * (tile // across % down), TILE * (tile % across)
-                i, j = i - p[at.padding_rows], j - p[at.padding_columns]
-                transform(
-                    lanes, PATCHES, p[at.x] + n * p[at.x_of_image] + i * p[at.x_of_row] + j * of_x,
-                    p[at.x_of_row], of_x, -i, p[at.rows] - i, -j, p[at.columns] - j, zeros,
-                    v + t * of_v, PATCH * v_of_point, v_of_point, PATCH, PATCH, waste, channels,
-                )  # fmt: skip
+                _transform_patch(p, first + t, zeros, waste, v + t * of_v)
             for point in range(PATCH * PATCH):
                 for t in range(0, count, GROUP):
                     combine(
-                        0, lanes, vectors, GROUP, GROUP, m + point * m_of_point + t * of_m, of_m, 0, 0,
-                        v + point * v_of_point + t * of_v, of_v, 0, size,
-                        p[at.products] + point * channels * of_m, 0, of_m, 1, channels, p[at.padded_out],
+                        0, _LANES, _VECTORS, GROUP, GROUP, m + point * m_of_point + t * of_m, of_m, 0, 0,
+                        v + point * v_of_point + t * of_v, of_v, 0, _SIZE,
+                        p[_AT.products] + point * channels * of_m, 0, of_m, 1, channels, p[_AT.padded_out],
                     )  # fmt: skip
             for t in range(count):
-                tile = first + t
-                n, i, j = tile // (down * across), TILE * (tile // across % down), TILE * (tile % across)
+                n, i, j = _find_tile(p, first + t)
                 transform(
-                    lanes, TO_TILES, m + t * of_m, PATCH * m_of_point, m_of_point, 0, PATCH, 0, PATCH, zeros,
-                    p[at.y] + n * p[at.y_of_image] + i * p[at.y_of_row] + j * of_y, p[at.y_of_row], of_y,
-                    p[at.out_rows] - i, p[at.out_columns] - j, waste, p[at.out_channels],
+                    _LANES, TO_TILES, m + t * of_m, PATCH * m_of_point, m_of_point, 0, PATCH, 0, PATCH, zeros,
+                    p[_AT.y] + n * p[_AT.y_of_image] + i * p[_AT.y_of_row] + j * of_y, p[_AT.y_of_row], of_y,
+                    p[_AT.out_rows] - i, p[_AT.out_columns] - j, waste, p[_AT.out_channels],
                 )  # fmt: skip
 
     return address(loop)
@@ -95,48 +117,34 @@ def forward_loop() -> int:
 @cache
 def weight_loop() -> int:
     """Compile the loop that adds up the gradient of transformed filters; its address."""
-    lanes, vectors, _ = registers(False)
-    size = 4
-    at, _ = places(Winograd)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        down, across, channels = p[at.tile_rows], p[at.tile_columns], p[at.channels]
-        groups = (channels + GROUP - 1) // GROUP
-        of_x, of_v, of_m = channels * size, p[at.padded_channels] * size, p[at.padded_out] * size
-        v_of_point, m_of_point, of_y = RUN * of_v, RUN * of_m, p[at.out_channels] * size
-        zeros = p[at.scratch] + next_ticket(p, THREAD) * p[at.scratch_of_thread]
-        waste = zeros + of_v + of_m
-        v = waste + of_v + of_m
-        m = v + PATCH * PATCH * v_of_point
-        fill_zero(zeros, of_v + of_m)
+        groups = (p[_AT.channels] + GROUP - 1) // GROUP
+        of_v, of_m, of_y = p[_AT.padded_channels] * _SIZE, p[_AT.padded_out] * _SIZE, p[_AT.out_channels] * _SIZE
+        v_of_point, m_of_point = RUN * of_v, RUN * of_m
+        zeros, waste, v, m = _split_scratch(p)
         while True:
             slot = next_ticket(p, WORK)
-            if slot >= p[at.slots]:
+            if slot >= p[_AT.slots]:
                 break
-            last = p[at.tiles] * (slot + 1) // p[at.slots]
-            for first in range(p[at.tiles] * slot // p[at.slots], last, RUN):
+            last = p[_AT.tiles] * (slot + 1) // p[_AT.slots]
+            for first in range(p[_AT.tiles] * slot // p[_AT.slots], last, RUN):
                 count = min(RUN, last - first)
                 for t in range(count):
-                    tile = first + t
-                    n, i, j = tile // (down * across), TILE * (tile // across % down), TILE * (tile % across)
+                    n, i, j = _find_tile(p, first + t)
                     transform(
-                        lanes, TILES, p[at.y] + n * p[at.y_of_image] + i * p[at.y_of_row] + j * of_y,
-                        p[at.y_of_row], of_y, 0, p[at.out_rows] - i, 0, p[at.out_columns] - j, zeros,
-                        m + t * of_m, PATCH * m_of_point, m_of_point, PATCH, PATCH, waste, p[at.out_channels],
+                        _LANES, TILES, p[_AT.y] + n * p[_AT.y_of_image] + i * p[_AT.y_of_row] + j * of_y,
+                        p[_AT.y_of_row], of_y, 0, p[_AT.out_rows] - i, 0, p[_AT.out_columns] - j, zeros,
+                        m + t * of_m, PATCH * m_of_point, m_of_point, PATCH, PATCH, waste, p[_AT.out_channels],
                     )  # fmt: skip
-                    i, j = i - p[at.padding_rows], j - p[at.padding_columns]
-                    transform(
-                        lanes, PATCHES, p[at.x] + n * p[at.x_of_image] + i * p[at.x_of_row] + j * of_x,
-                        p[at.x_of_row], of_x, -i, p[at.rows] - i, -j, p[at.columns] - j, zeros,
-                        v + t * of_v, PATCH * v_of_point, v_of_point, PATCH, PATCH, waste, channels,
-                    )  # fmt: skip
+                    _transform_patch(p, first + t, zeros, waste, v + t * of_v)
                 for point in range(PATCH * PATCH):
                     for group in range(groups):
-                        total = p[at.products] + ((slot * PATCH * PATCH + point) * groups + group) * GROUP * of_m
+                        total = p[_AT.products] + ((slot * PATCH * PATCH + point) * groups + group) * GROUP * of_m
                         combine(
-                            0, lanes, vectors, GROUP, GROUP, total, of_m, total, of_m,
-                            v + point * v_of_point + group * GROUP * size, size, 0, of_v,
-                            m + point * m_of_point, 0, of_m, 1, count, p[at.padded_out],
+                            0, _LANES, _VECTORS, GROUP, GROUP, total, of_m, total, of_m,
+                            v + point * v_of_point + group * GROUP * _SIZE, _SIZE, 0, of_v,
+                            m + point * m_of_point, 0, of_m, 1, count, p[_AT.padded_out],
                         )  # fmt: skip
 
     return address(loop)
@@ -154,12 +162,11 @@ class Filters(NamedTuple):
 @cache
 def filters_loop(gradients: bool) -> int:
     """Compile the loop that makes 36 numbers of a filter's taps, or gradients of taps of those of 36; its address."""
-    lanes, size = registers(False).lanes, 4
     which, side, out_side = (TO_FILTERS, PATCH, TAPS) if gradients else (FILTERS, TAPS, PATCH)
     at, _ = places(Filters)
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        of_channel = p[at.padded_out] * size
+        of_channel = p[at.padded_out] * _SIZE
         of_number = p[at.channels] * of_channel
         while True:
             channel = next_ticket(p, WORK)
@@ -167,7 +174,7 @@ def filters_loop(gradients: bool) -> int:
                 break
             source, target = p[at.source] + channel * of_channel, p[at.target] + channel * of_channel
             transform(
-                lanes, which, source, side * of_number, of_number, 0, side, 0, side, source,
+                _LANES, which, source, side * of_number, of_number, 0, side, 0, side, source,
                 target, out_side * of_number, of_number, out_side, out_side, target, p[at.padded_out],
             )  # fmt: skip
 
