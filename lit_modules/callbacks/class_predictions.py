@@ -2,60 +2,48 @@
 
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from lit_modules.callbacks.contracts import NamesClasses, ask
-from lit_modules.output import (
-    NUM_SHOWN,
-    Entry,
-    PredictionPage,
-    RowWriter,
-    draw_image,
-    output_folder,
-    reduce_image,
-)
+from lit_modules.callbacks.paged_predictions import PagedPredictions
+from lit_modules.output import Entry, RowWriter, draw_image, output_folder, reduce_image
 
 _CLASSES = 5  # that the page tells of an image
 
 
-class ClassPredictions(Callback):
+class ClassPredictions(PagedPredictions):
     """Write ``predictions.csv``: a row for each image with its id, its class and the probability of every class.
 
     Rows are written while prediction runs. Needs a task with ``class_names`` whose ``predict_step`` gives probabilities
     ``[N, num_classes]``.
 
-    When prediction ends, ``index.html`` shows the images, as the network saw them, with their first classes, see
-    :class:`lit_modules.output.PredictionPage`.
+    The page shows the images, as the network saw them, with their first classes.
 
     Args:
         filename: Name of the file in the results' folder.
-        num_shown: Images that this page shows, the first ones; 0: no page.
-
-    Raises:
-        ValueError: If ``num_shown`` is negative.
+        kwargs: Those of :class:`~lit_modules.callbacks.paged_predictions.PagedPredictions`.
     """
 
-    def __init__(self, filename: str = "predictions.csv", num_shown: int = NUM_SHOWN) -> None:
-        if num_shown < 0:
-            raise ValueError(f"num_shown must be at least 0, got {num_shown}")
+    title = "Classes of images"
+
+    def __init__(self, filename: str = "predictions.csv", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.filename = filename
-        self.num_shown = num_shown
         self._writer: RowWriter | None = None
-        self._page: PredictionPage | None = None
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the file."""
+        super().on_predict_start(trainer, pl_module)
         names = ask(self, pl_module, NamesClasses).class_names
         header = ["id", "class_index", "class_name", *(f"probability_{name}" for name in names)]
         self._writer = RowWriter(output_folder(trainer) / self.filename, header, trainer)
-        self._page = PredictionPage(trainer, "Classes of images", self.num_shown)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Write the rows of a batch."""
-        assert self._writer is not None and self._page is not None
+        assert self._writer is not None
         names = ask(self, pl_module, NamesClasses).class_names
         probabilities = outputs.float().cpu()
         winners = probabilities.argmax(dim=1).tolist()
@@ -65,14 +53,14 @@ class ClassPredictions(Callback):
         )
         most, classes = probabilities.topk(min(_CLASSES, len(names)))
         for name, image, shares, indices in zip(batch.id, batch.image, most.tolist(), classes.tolist(), strict=True):
-            if self._page.takes(name):
-                picture = self._page.draw(name, "as the network saw it", draw_image(reduce_image(image)))
+            if self.page.takes(name):
+                picture = self.page.draw(name, "as the network saw it", draw_image(reduce_image(image)))
                 told = [(names[index], share) for index, share in zip(indices, shares, strict=True)]
-                self._page.add(Entry(name, [picture], shares=told))
+                self.page.add(Entry(name, [picture], shares=told))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finish the file and say where it is."""
-        assert self._writer is not None and self._page is not None
+        assert self._writer is not None
         self._writer.finish()
         rank_zero_info(f"Predictions written to {self._writer.path}")
-        self._page.finish(links=[("the probability of every class", self._writer.path)])
+        self.page.finish(links=[("the probability of every class", self._writer.path)])

@@ -7,19 +7,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from lit_modules.callbacks.contracts import MeasuresCells, ask
+from lit_modules.callbacks.paged_predictions import PagedPredictions
 from lit_modules.metrics import count_heads
 from lit_modules.metrics.localisation import find_heads, to_original, to_stored
 from lit_modules.output import (
-    NUM_SHOWN,
     AnnotationFiles,
     Entry,
     FoundObjects,
-    PredictionPage,
     ResultFiles,
     RowWriter,
     arrange_panels,
@@ -35,7 +34,7 @@ from lit_modules.output import (
 _OBJECT = ("x", "y", "score")
 
 
-class CrowdPredictions(Callback):
+class CrowdPredictions(PagedPredictions):
     """Write the count of each photograph to ``counts.csv``, and for each one three files in ``predictions``.
 
     - ``<id>.png`` shows the density over the photograph, under the count.
@@ -50,7 +49,7 @@ class CrowdPredictions(Callback):
     written as annotation tools read them, see :class:`lit_modules.output.AnnotationFiles`: in pixels of the image as
     shown, from its upper left corner on, so that the first one's centre is at 0.5.
 
-    ``index.html`` shows photographs, densities and counts, see :class:`lit_modules.output.PredictionPage`.
+    The page shows photographs, densities and counts.
 
     Needs a task whose ``predict_step`` gives densities ``[N, 1, h, w]`` in heads per cell and whose ``cell_size`` tells
     how large a cell is.
@@ -59,35 +58,32 @@ class CrowdPredictions(Callback):
         head_sigma: Standard deviation of the Gaussian that a head is in training, in pixels.
         threshold: The least score of a head; a lone one as in training scores about 1.
         max_height: Higher pictures are reduced to this many pixels.
-        num_shown: Photographs that ``index.html`` shows, the first ones; 0: there is none.
+        kwargs: Those of :class:`~lit_modules.callbacks.paged_predictions.PagedPredictions`.
 
     Raises:
-        ValueError: If ``num_shown`` is negative, or another argument not positive.
+        ValueError: If an argument of its own is not positive.
     """
 
-    def __init__(
-        self, head_sigma: float = 4.0, threshold: float = 0.3, max_height: int = 1080, num_shown: int = NUM_SHOWN
-    ) -> None:
-        if num_shown < 0:
-            raise ValueError(f"num_shown must be at least 0, got {num_shown}")
+    title = "Counts of photographs"
+
+    def __init__(self, head_sigma: float = 4.0, threshold: float = 0.3, max_height: int = 1080, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         for name, value in (("head_sigma", head_sigma), ("threshold", threshold), ("max_height", max_height)):
             if value <= 0:
                 raise ValueError(f"{name} must be positive, got {value}")
         self.head_sigma = head_sigma
         self.threshold = threshold
         self.max_height = max_height
-        self.num_shown = num_shown
-        self._page: PredictionPage | None = None
         self._files: ResultFiles | None = None
         self._annotations: AnnotationFiles | None = None
         self._writer: RowWriter | None = None
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the table."""
+        super().on_predict_start(trainer, pl_module)
         self._files = ResultFiles(trainer)
         self._annotations = AnnotationFiles(trainer, side=4 * self.head_sigma)
         self._writer = RowWriter(output_folder(trainer) / "counts.csv", ["id", "predicted"], trainer)
-        self._page = PredictionPage(trainer, "Counts of photographs", self.num_shown)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
@@ -114,8 +110,8 @@ class CrowdPredictions(Callback):
             paths = self._files.choose(name, ".png", f".{kind}.csv", f".{kind}.json")
             picture, table, described = paths
             shown = draw_photograph(batch.image[i], self.max_height, batch.mean[i], batch.std[i])
-            values = spread_cells(density[0], cell_size, batch.image.shape[2:], shown)
-            self._write_picture(picture, shown, values, f"{category}: {count:.1f}")
+            heat = overlay(shown, spread_cells(density[0], cell_size, batch.image.shape[2:], shown))
+            self._write_picture(picture, heat, f"{category}: {count:.1f}")
             heads = find_heads(density[0].numpy(), cell_size, self.head_sigma, self.threshold)
             positions = to_original(heads[:, :2], batch.image.shape[2:], size)
             objects = _round(to_stored(positions, size, turned_back), heads[:, 2])
@@ -126,7 +122,7 @@ class CrowdPredictions(Callback):
                 unfinished.write_text(json.dumps(found), encoding="utf-8")
             for_tools = _round(positions + 0.5, heads[:, 2])
             self._annotations.add(FoundObjects(name, size[0], size[1], category, for_tools))
-            self._show(name, shown, values, (f"{category}: {count:.1f}", f"{size[1]} × {size[0]} pixels"), paths)
+            self._show(name, shown, heat, (f"{category}: {count:.1f}", f"{size[1]} × {size[0]} pixels"), paths)
         self._writer.write([name, f"{count:.6f}"] for name, count in zip(batch.id, predicted, strict=True))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -140,24 +136,18 @@ class CrowdPredictions(Callback):
             f"Positions for annotation tools written to {self._annotations.coco} (COCO) and, for each image, to "
             f"{self._annotations.folder} (LabelMe)"
         )
-        assert self._page is not None
-        self._page.finish(links=[("all counts", self._writer.path), ("positions for tools", self._annotations.coco)])
+        self.page.finish(links=[("all counts", self._writer.path), ("positions for tools", self._annotations.coco)])
 
-    def _show(self, name: str, shown: Tensor, values: Tensor, facts: Sequence[str], paths: Sequence[Path]) -> None:
-        page = self._page
-        assert page is not None
+    def _show(self, name: str, shown: Tensor, heat: Tensor, facts: Sequence[str], paths: Sequence[Path]) -> None:
+        page = self.page
         if page.takes(name):
-            pictures = [
-                page.draw(name, title, picture)
-                for title, picture in (("photograph", shown), ("density", overlay(shown, values)))
-            ]
+            pictures = [page.draw(name, "photograph", shown), page.draw(name, "density", heat)]
             texts = ("density (PNG)", "positions (CSV)", "positions (JSON)")
             links = [(text, page.relative(path)) for text, path in zip(texts, paths, strict=True)]
             page.add(Entry(name, pictures, facts=facts, links=links))
 
-    def _write_picture(self, path: Path, shown: Tensor, values: Tensor, title: str) -> None:
-        panel = (title, overlay(shown, values))
-        save_picture(path, arrange_panels([panel], max_width=shown.shape[2], max_height=self.max_height))
+    def _write_picture(self, path: Path, heat: Tensor, title: str) -> None:
+        save_picture(path, arrange_panels([(title, heat)], max_width=heat.shape[2], max_height=self.max_height))
 
 
 def _round(positions: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> list[tuple[float, float, float]]:

@@ -4,15 +4,14 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from lit_modules.callbacks.clock import read_clock
+from lit_modules.callbacks.paged_predictions import PagedPredictions
 from lit_modules.output import (
-    NUM_SHOWN,
     Entry,
-    PredictionPage,
     ResultFiles,
     draw_image,
     find_change,
@@ -26,7 +25,7 @@ _DETAIL = 480  # pixels along each side of the part that is shown pixel by pixel
 _WHOLE = 280  # of what shows the whole
 
 
-class RestoredImages(Callback):
+class RestoredImages(PagedPredictions):
     """Write each restored image to ``predictions/<id>.png``, with 8 or 16 bits a channel, grey as it came.
 
     ``a.png`` keeps its name, ``a.jpg`` becomes ``a.jpg.png``, and an image's ICC profile is kept. All is written while
@@ -34,30 +33,19 @@ class RestoredImages(Callback):
     [0, 1]; of a grey image that was read as three equal channels the mean of the restored ones is written. Images of
     other than one or three channels become ``<id>.tif``, a TIFF with a page for each channel.
 
-    When prediction ends, ``index.html`` shows each image before and after, the part that changed most pixel by pixel,
-    and the seconds that a megapixel took, see :class:`lit_modules.output.PredictionPage`.
-
-    Args:
-        num_shown: Images that this page shows, the first ones; 0: no page.
-
-    Raises:
-        ValueError: If ``num_shown`` is negative.
+    The page shows each image before and after, the part that changed most pixel by pixel, and the seconds that a
+    megapixel took. Arguments are those of :class:`~lit_modules.callbacks.paged_predictions.PagedPredictions`.
     """
 
-    def __init__(self, num_shown: int = NUM_SHOWN) -> None:
-        if num_shown < 0:
-            raise ValueError(f"num_shown must be at least 0, got {num_shown}")
-        self.num_shown = num_shown
-        self._files: ResultFiles | None = None
-        self._page: PredictionPage | None = None
-        self._started = 0.0
-        self._times: list[float] = []
+    title = "Restored images"
+    _files: ResultFiles | None = None
+    _started = 0.0
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Ask where the files go, while all processes are here."""
+        super().on_predict_start(trainer, pl_module)
         self._files = ResultFiles(trainer)
-        self._page = PredictionPage(trainer, "Restored images", self.num_shown)
-        self._times = []
+        self._times: list[float] = []
 
     def on_predict_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, *_: Any) -> None:
         """Start the clock."""
@@ -82,15 +70,14 @@ class RestoredImages(Callback):
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where the files are."""
-        assert self._files is not None and self._page is not None
+        assert self._files is not None
         self._files.finish()
         rank_zero_info(f"Restored images written to {self._files.folder}")
         times = [seconds for part in gather(trainer, self._times) for seconds in part]
-        self._page.finish([f"Median time: {_say_time(statistics.median(times))}."] if times else [])
+        self.page.finish([f"Median time: {_say_time(statistics.median(times))}."] if times else [])
 
     def _show(self, name: str, came: Tensor, restored: Tensor, path: Path, seconds: float) -> None:
-        page = self._page
-        assert page is not None
+        page = self.page
         if not page.takes(name):
             return
         height, width = restored.shape[1:]
