@@ -6,8 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from acda.layers.convolve import convolve, convolve_tanh
 from acda.layers.factory import NormFactory
-from acda.layers.norm_tanh import convolve, convolve_tanh, is_observed, norm_tanh
+from acda.layers.norm_tanh import norm_tanh
+from acda.layers.observed import is_observed
 from acda.ops.geometry import Geometry, PaddingMode, pair
 from acda.ops.tracing import is_traced
 

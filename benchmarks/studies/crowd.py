@@ -12,8 +12,8 @@ nearest neighbours stands for its size.
 """
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,14 +22,13 @@ import yaml
 from scipy.io import loadmat
 from scipy.spatial import KDTree
 from scipy.stats import spearmanr
-from torch import Tensor
+from torch import Tensor, nn
 
 from acda.analysis import capture_scale_magnitudes
-from acda.layers import ACDAConv2d, GroupNorm
-from acda.models import AdResNet, CrowdCounter, load_weights
+from acda.models import load_weights
 from benchmarks import records
 from benchmarks.studies import study
-from benchmarks.studies.matching import CONVOLUTIONS, match_width, parameters
+from benchmarks.studies.matching import CONVOLUTIONS, match_width, network_in, parameters
 from datamodules import ShanghaiTechDataModule, SyntheticCrowdDataModule
 from datamodules.batches import CrowdBatch
 from lit_modules.runs import find_best_checkpoint
@@ -41,25 +40,25 @@ CONFIGS = {
 }
 COMPARED = ("ACDA", "convolution", "CondConv", "deformable convolution")
 METRICS = ("test/mae", "test/rmse")
+PLAIN_WIDTHS = (32, 64)  # of the first two stages
 WIDTHS = range(8, 97)  # of the third stage; the fourth has twice as much
-ACDA_WIDTH = 64
 LARGEST = 7  # pixels, side of the largest filters
 NEIGHBOURS = 3  # of a head, whose mean distance stands for its size
 _BACKBONE = "--model.init_args.network.init_args.backbone.init_args"
 
 
-def network(name: str, width: int) -> CrowdCounter:
-    """Make the counter of the YAML files whose third stage has this width, with a convolution of this name."""
-    conv = partial(ACDAConv2d, norm=GroupNorm) if name == "ACDA" else CONVOLUTIONS[name].conv
-    backbone = AdResNet(
-        None,
-        conv=conv,
-        plain_depths=(1, 1),
-        dynamic_depths=(1, 1),
-        widths=(32, 64, width, 2 * width),
-        norm=GroupNorm,
-    )
-    return CrowdCounter(backbone, widths=(64, 32, 16))
+def network(data: str, name: str, width: int) -> nn.Module:
+    """Make the counter of an experiment with another convolution, whose third stage has this width.
+
+    Args:
+        data: Key of ``CONFIGS``.
+        name: One of ``COMPARED``; ACDA stays as it is in the experiment.
+        width: Channels of the third stage's middle convolution; the fourth has twice as much.
+    """
+    changes: dict[str, Any] = {"widths": [*PLAIN_WIDTHS, width, 2 * width]}
+    if name != "ACDA":
+        changes["conv"] = {"class_path": CONVOLUTIONS[name].path, "init_args": CONVOLUTIONS[name].arguments}
+    return network_in(CONFIGS[data], {"init_args": {"backbone": {"init_args": changes}}})
 
 
 def candidate(data: str, name: str) -> study.Candidate:
@@ -69,15 +68,16 @@ def candidate(data: str, name: str) -> study.Candidate:
         data: Key of ``CONFIGS``.
         name: One of ``COMPARED``.
     """
-    aim = parameters(lambda: network("ACDA", ACDA_WIDTH))
-    width = match_width(lambda width: network(name, width), aim, WIDTHS)
-    count = parameters(lambda: network(name, width))
+    aim = parameters(lambda: network_in(CONFIGS[data]))
+    width = match_width(lambda width: network(data, name, width), aim, WIDTHS)
+    count = parameters(lambda: network(data, name, width))
     facts: records.Row = {"data": data, "convolution": name, "width": width, "parameters": count}
     chosen = [] if name == "ACDA" else CONVOLUTIONS[name].options(_BACKBONE)  # the configurations have ACDA
-    return study.Candidate(CONFIGS[data], facts, METRICS, [*chosen, f"{_BACKBONE}.widths=[32,64,{width},{2 * width}]"])
+    widths = f"{_BACKBONE}.widths={[*PLAIN_WIDTHS, width, 2 * width]}".replace(" ", "")
+    return study.Candidate(CONFIGS[data], facts, METRICS, [*chosen, widths])
 
 
-def correlate_scale_and_size(counter: CrowdCounter, data: ShanghaiTechDataModule) -> records.Row:
+def correlate_scale_and_size(counter: nn.Module, data: ShanghaiTechDataModule) -> records.Row:
     """Correlate how much the largest filters are used with the size of heads.
 
     Args:
@@ -147,7 +147,7 @@ def figure_7(tried: study.Candidate, run: Path) -> records.Row:
     made = SyntheticCrowdDataModule if tried.facts["data"] == "synthetic" else ShanghaiTechDataModule
     data = made(**config["data"]["init_args"])
     torch.manual_seed(config["seed_everything"])
-    counter = network("ACDA", ACDA_WIDTH)
+    counter = network_in(tried.config)
     untrained = correlate_scale_and_size(counter, data)
     load_weights(counter, find_best_checkpoint(run))
     trained = correlate_scale_and_size(counter, data)

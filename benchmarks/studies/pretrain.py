@@ -12,7 +12,6 @@ import csv
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
@@ -23,7 +22,7 @@ from benchmarks import records
 from benchmarks.machine import ROOT, machine
 from benchmarks.studies import cards
 from benchmarks.studies.recipes import RECIPES, Recipe, Stage
-from benchmarks.studies.study import find_newest_run, resume
+from benchmarks.studies.study import add_seconds, find_newest_run, read_seconds, resume
 from lit_modules.output import whole_file
 from lit_modules.runs import Checkpoint, find_best_checkpoint
 from lit_modules.runs.checkpoints import read_checkpoint
@@ -76,11 +75,8 @@ def train(stage: Stage, start: Path | None, places: Places, further: Sequence[st
     if not finished.is_file():
         root.mkdir(parents=True, exist_ok=True)
         noted.write_text("\n".join(command), encoding="utf-8")
-        started = time.monotonic()
-        try:
+        with add_seconds(root / "spent.txt"):
             _run([*command, *resume(root)])
-        finally:
-            _add_time(root / "spent.txt", time.monotonic() - started)
         shutil.copy(root / "spent.txt", finished)  # last: it says that the training is finished
     return find_best_checkpoint(find_newest_run(root))
 
@@ -153,7 +149,7 @@ def make(name: str, places: Places, further: Sequence[str]) -> Path:
         "command": " ".join(["python -m benchmarks.studies.pretrain", name, *further]),
         "commit": machine()["commit"],
         "minutes": round(
-            sum(_read_time(places.runs / Path(x.config).stem / "spent.txt") for x in recipe.stages) / 60, 1
+            sum(read_seconds(places.runs / Path(x.config).stem / "spent.txt") for x in recipe.stages) / 60, 1
         ),
     }
     measured: dict[str, Metrics] = {}
@@ -223,14 +219,6 @@ def _run(arguments: Sequence[str]) -> None:
     done = subprocess.run([sys.executable, "cli.py", *arguments], cwd=ROOT, check=False)
     if done.returncode:
         sys.exit(done.returncode)
-
-
-def _read_time(path: Path) -> float:
-    return float(path.read_text()) if path.is_file() else 0.0
-
-
-def _add_time(path: Path, seconds: float) -> None:
-    path.write_text(f"{_read_time(path) + seconds:.1f}\n")
 
 
 if __name__ == "__main__":

@@ -2,14 +2,16 @@
 
 import argparse
 import csv
+import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,32 +135,54 @@ def resume(folder: Path) -> list[str]:
     return ["--ckpt_path=last"] if any(folder.glob("version_*/checkpoints/last*.ckpt")) else []
 
 
+@contextmanager
+def add_seconds(file: Path) -> Iterator[None]:
+    """Add the seconds of what is done within to those that stand in a file, so that interruptions do not count.
+
+    Args:
+        file: Its folder is made.
+    """
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{read_seconds(file) + time.perf_counter() - started:.1f}\n")
+
+
+def read_seconds(file: Path) -> float:
+    """Read what :func:`add_seconds` wrote; 0 where there is no file."""
+    return float(file.read_text()) if file.is_file() else 0.0
+
+
 def _fit_and_test(
     candidate: Candidate, seed: int, folder: Path, further: Sequence[str], running: set[subprocess.Popen[str]]
 ) -> tuple[dict[str, str], float]:
     """Fit, then test the best checkpoint: metrics by name, and the seconds of ``fit``, the process's start included.
 
-    A run that was tested before is not repeated, one that was interrupted goes on from its last checkpoint; the seconds
-    are then those since. While a process runs it is in ``running``.
+    A run that was tested before is not repeated, one that was interrupted goes on from its last checkpoint. While a
+    process runs it is in ``running``.
     """
-    noted = folder / "fit_seconds.txt"
+    noted, spent = folder / "fit_seconds.txt", folder / "spent.txt"
     if noted.is_file():
         return _metrics(folder), float(noted.read_text())
     common = [f"--config={candidate.config}", f"--trainer.default_root_dir={folder}", f"--seed_everything={seed}"]
     common += [*candidate.arguments, *further]
-    started = time.perf_counter()
-    for subcommand in (["fit", *common, *resume(folder)], ["test", *common, "--ckpt_path=best"]):
-        command, pipe = [sys.executable, "cli.py", *subcommand], subprocess.PIPE
-        with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
-            running.add(process)
-            output = process.communicate()
-            running.remove(process)
-        if process.returncode:
-            sys.exit("\n".join([" ".join(subcommand), *output]))
-        if subcommand[0] == "fit":
-            seconds = round(time.perf_counter() - started, 1)
-    noted.write_text(f"{seconds}\n")  # last: it says that the run is finished
-    return _metrics(folder), seconds
+    with add_seconds(spent):
+        _run_command(["fit", *common, *resume(folder)], running)
+    _run_command(["test", *common, "--ckpt_path=best"], running)
+    shutil.copy(spent, noted)  # last: it says that the run is finished
+    return _metrics(folder), read_seconds(spent)
+
+
+def _run_command(arguments: Sequence[str], running: set[subprocess.Popen[str]]) -> None:
+    command, pipe = [sys.executable, "cli.py", *arguments], subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
+        running.add(process)
+        output = process.communicate()
+        running.remove(process)
+    if process.returncode:
+        sys.exit("\n".join([" ".join(arguments), *output]))
 
 
 def _metrics(folder: Path) -> dict[str, str]:

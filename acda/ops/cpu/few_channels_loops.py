@@ -4,8 +4,8 @@
 ``z = α Y`` and ``dα = dz Y``: neither atoms nor their gradients are needed.
 """
 
-from functools import cache
-from typing import NamedTuple
+from functools import cache, wraps
+from typing import Any, NamedTuple
 
 from numba.extending import overload
 
@@ -58,7 +58,18 @@ def scratch_elements(num_atoms: int, channels: int, padded: int) -> int:
 _AT, _TABLES = places(FewChannels)
 
 
-def _respond(is_double, lanes, wide, channels, padded, p, n, i, j, responses):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _respond(
+    is_double: int,
+    lanes: int,
+    wide: int,
+    channels: int,
+    padded: int,
+    p: Any,
+    n: int,
+    i: int,
+    j: int,
+    responses: int,
+) -> None:
     """Apply the bases to the image around a pixel: ``[C, K']``. The first five are constants."""
     size = 8 if is_double else 4
     row, column = _TABLES + 3 * i, _TABLES + 3 * (p[_AT.rows] + j)
@@ -72,7 +83,8 @@ def _respond(is_double, lanes, wide, channels, padded, p, n, i, j, responses):  
 
 
 @overload(_respond, prefer_literal=True)  # type: ignore[untyped-decorator]
-def _compile_respond(is_double, lanes, wide, channels, padded, p, n, i, j, responses):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@wraps(_respond)  # numba wants the same names of arguments
+def _compile_respond(*_: Any) -> Any:
     return _respond
 
 

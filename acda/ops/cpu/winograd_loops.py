@@ -1,7 +1,7 @@
 """Loops that take some tiles at a time through transforms and products, all of which stays near to a core."""
 
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from numba.extending import register_jitable
 
@@ -51,7 +51,7 @@ _SIZE = 4  # bytes of a number
 
 
 @register_jitable  # type: ignore[untyped-decorator]
-def _split_scratch(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _split_scratch(p: Any) -> tuple[int, int, int, int]:
     """Addresses in a thread's scratch memory: of zeros, of what is not wanted, and of a run's patches and products."""
     both = (p[_AT.padded_channels] + p[_AT.padded_out]) * _SIZE
     zeros = p[_AT.scratch] + next_ticket(p, THREAD) * p[_AT.scratch_of_thread]
@@ -61,14 +61,14 @@ def _split_scratch(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
 
 
 @register_jitable  # type: ignore[untyped-decorator]
-def _find_tile(p, tile):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _find_tile(p: Any, tile: int) -> tuple[int, int, int]:
     """Image, and first row and column of results, of a tile."""
     down, across = p[_AT.tile_rows], p[_AT.tile_columns]
     return tile // (down * across), TILE * (tile // across % down), TILE * (tile % across)
 
 
 @register_jitable  # type: ignore[untyped-decorator]
-def _transform_patch(p, tile, zeros, waste, target):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _transform_patch(p: Any, tile: int, zeros: int, waste: int, target: int) -> None:
     """Transform what a tile is made of, to the tile's place in a run."""
     n, i, j = _find_tile(p, tile)
     i, j = i - p[_AT.padding_rows], j - p[_AT.padding_columns]

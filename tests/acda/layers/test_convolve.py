@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from acda import ACDAConv2d
-from acda.layers.norm_tanh import convolve, convolve_tanh
+from acda.layers.convolve import convolve, convolve_tanh
 from acda.ops import winograd
 from tests.support.oracle import error_ratio
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from acda.models import AdResNet
+from acda.models.residual import DynamicBottleneck
 from benchmarks import records
 from benchmarks.studies import compare, crowd, study
 from benchmarks.studies.convolutions import ACDA_WIDTH, candidate, network
@@ -133,8 +134,16 @@ def test_counters_that_are_compared_are_those_of_the_configurations(name: str) -
     made = crowd.candidate("shanghaitech_a", name)
     aim = parameters(lambda: network_in(crowd.CONFIGS["shanghaitech_a"]))
     assert made.facts["parameters"] == pytest.approx(aim, rel=0.02)
-    assert parameters(lambda: crowd.network(name, int(made.facts["width"]))) == made.facts["parameters"]
-    assert {parameters(partial(network_in, config)) for config in crowd.CONFIGS.values()} == {aim}
+    network = crowd.network("shanghaitech_a", name, int(made.facts["width"]))
+    (middle,) = {type(m.conv2) for m in network.modules() if isinstance(m, DynamicBottleneck)}
+    assert middle.__name__ == CONVOLUTIONS[name].path.rpartition(".")[2]
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+def test_counters_are_alike_whatever_they_count() -> None:
+    assert len({parameters(partial(network_in, config)) for config in crowd.CONFIGS.values()}) == 1
+    widths = {tuple(network_in(config).backbone.bn1.weight.shape) for config in crowd.CONFIGS.values()}
+    assert widths == {(crowd.PLAIN_WIDTHS[0],)}
 
 
 def test_sizes_of_heads_are_what_was_drawn_or_their_spacing(tmp_path: Path) -> None:
