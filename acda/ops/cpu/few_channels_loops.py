@@ -7,7 +7,7 @@
 from functools import cache, wraps
 from typing import Any, NamedTuple
 
-from numba.extending import overload
+from numba.extending import overload, register_jitable
 
 from acda.ops.cpu.compiling import GROUP, THREAD, WORK, address, places, registers
 from acda.ops.cpu.fused_loops import find_pixel, next_pixel
@@ -56,6 +56,13 @@ def scratch_elements(num_atoms: int, channels: int, padded: int) -> int:
 
 
 _AT, _TABLES = places(FewChannels)
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def _take_slot(p: Any) -> tuple[int, int, int]:
+    """Take the next slot: its number, its first pixel, and the one after its last."""
+    slot, pixels, slots = next_ticket(p, WORK), p[_AT.pixels], p[_AT.slots]
+    return slot, pixels * slot // slots, pixels * (slot + 1) // slots
 
 
 def _respond(
@@ -107,17 +114,15 @@ def forward_loop(double: bool, num_atoms: int, channels: int, num_bases: int) ->
     wide = max(1, min(padded // lanes, _ACCUMULATORS // min(channels, GROUP)))
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        pixels, rows, columns, out_channels = p[_AT.pixels], p[_AT.rows], p[_AT.columns], p[_AT.out_channels]
+        rows, columns, out_channels = p[_AT.rows], p[_AT.columns], p[_AT.out_channels]
         responses = p[_AT.scratch] + next_ticket(p, THREAD) * p[_AT.scratch_of_thread]
         of_base, of_padded = num_bases * size, padded * size
         of_atom, of_z = channels * size, num_atoms * channels * size
         z, of_alpha, of_y = responses + channels * of_padded, num_atoms * of_base, out_channels * size
         while True:
-            slot = next_ticket(p, WORK)
+            slot, first, last = _take_slot(p)
             if slot >= p[_AT.slots]:
                 break
-            last = pixels * (slot + 1) // p[_AT.slots]
-            first = pixels * slot // p[_AT.slots]
             n, i, j = find_pixel(first, rows, columns)
             for start in range(first, last, GROUP):
                 count = min(GROUP, last - start)
@@ -154,7 +159,7 @@ def backward_loop(double: bool, num_atoms: int, channels: int, num_bases: int) -
     products = num_atoms * channels
 
     def loop(p):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        pixels, rows, columns, out_channels = p[_AT.pixels], p[_AT.rows], p[_AT.columns], p[_AT.out_channels]
+        rows, columns, out_channels = p[_AT.rows], p[_AT.columns], p[_AT.out_channels]
         responses = p[_AT.scratch] + next_ticket(p, THREAD) * p[_AT.scratch_of_thread]
         of_base, of_padded = num_bases * size, padded * size
         of_atom, of_z = channels * size, products * size
@@ -162,11 +167,9 @@ def backward_loop(double: bool, num_atoms: int, channels: int, num_bases: int) -
         grad_z, of_slot = z + RUN * of_z, products * of_y
         grad_alpha = grad_z + GROUP * of_z
         while True:
-            slot = next_ticket(p, WORK)
+            slot, first, last = _take_slot(p)
             if slot >= p[_AT.slots]:
                 break
-            last = pixels * (slot + 1) // p[_AT.slots]
-            first = pixels * slot // p[_AT.slots]
             n, i, j = find_pixel(first, rows, columns)
             for run in range(first, last, RUN):
                 run_end = min(last, run + RUN)
