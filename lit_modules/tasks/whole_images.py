@@ -3,9 +3,11 @@
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Self
 
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from torch import Tensor, nn
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from acda.analysis import receptive_halo
 from acda.inference import Pose, apply_tiled, self_ensemble
@@ -13,6 +15,7 @@ from acda.models.contracts import Tileable, fulfils, output_stride, total_stride
 from acda.models.padding import pad_to_multiple
 from lit_modules.errors import UsageError
 
+_DELAY = 2.0  # seconds before a bar appears
 _SECONDS = 10.0  # between two lines about one image
 
 
@@ -60,18 +63,30 @@ class WholeImageNetwork:
         align = total_stride(self.network)
         if self._halo is None:
             self._halo = _find_halo(self.network, image.shape[1], align)
-        return apply_tiled(self.network, image, tile, self._halo, align, output_stride(self.network), _TileLines())
+        with _TileProgress() as progress:
+            return apply_tiled(self.network, image, tile, self._halo, align, output_stride(self.network), progress)
 
 
-class _TileLines:
-    """Says every now and then how far an image has come, of which the progress bar knows nothing."""
+class _TileProgress:
+    """Shows how far a large image has come, of which the run's own bar knows nothing.
 
-    def __init__(self) -> None:
-        self._last = time.monotonic()
+    It is a bar in a terminal, elsewhere a line every now and then.
+    """
+
+    def __enter__(self) -> Self:
+        quiet = True if rank_zero_only.rank else None  # type: ignore[attr-defined]  # None: only in a terminal
+        self._bar = tqdm(desc="an image", unit=" tiles", delay=_DELAY, leave=False, disable=quiet)
+        self._last_line = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
 
     def __call__(self, done: int, total: int) -> None:
-        if time.monotonic() - self._last > _SECONDS and done < total:
-            self._last = time.monotonic()
+        self._bar.total = total
+        self._bar.update()
+        if self._bar.disable and done < total and time.monotonic() - self._last_line > _SECONDS:
+            self._last_line = time.monotonic()
             rank_zero_info(f"tile {done} of {total} of an image is done")
 
 

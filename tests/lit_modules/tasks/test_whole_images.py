@@ -1,3 +1,8 @@
+import re
+import sys
+import time
+from io import StringIO
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -118,3 +123,30 @@ def test_a_large_image_says_how_far_it_has_come(
     with torch.no_grad(), caplog.at_level("INFO"):
         network(torch.zeros(1, 3, 16, 24))
     assert [record.getMessage() for record in caplog.records] == ["tile 3 of 6 of an image is done"]
+
+
+def test_a_large_image_has_a_bar_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six tiles are counted up to six, and the bar is cleared; nothing is logged beside it."""
+
+    class Terminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    class Slow(Scaled):
+        def forward(self, image: Tensor) -> Tensor:
+            time.sleep(0.11)  # a bar is drawn ten times a second
+            return super().forward(image)
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(whole_images, "_DELAY", 0)
+    monkeypatch.setattr(whole_images, "_find_halo", lambda *_: 0)
+    monkeypatch.setattr(whole_images, "_SECONDS", -1.0)
+    logged: list[str] = []
+    monkeypatch.setattr(whole_images, "rank_zero_info", logged.append)
+    with torch.no_grad():
+        WholeImageNetwork(Slow().eval(), tile=8)(torch.zeros(1, 3, 16, 24))
+    steps = re.findall(r"(\d)/6", terminal.getvalue())
+    assert "6" in steps and steps == sorted(steps)
+    assert terminal.getvalue().rstrip(" ").endswith("\r")
+    assert not logged
