@@ -17,10 +17,10 @@ p { margin: .3rem 0; }
 figure { margin: 0; max-width: 100%; } figcaption { font-size: .85rem; opacity: .8; }
 img { display: block; background: #8883; } figure > img, figure > a > img { max-width: 100%; height: auto; }
 .pixels img { image-rendering: pixelated; }
-.both { position: relative; overflow: hidden; }
+.both { position: relative; overflow: hidden; max-width: 100%; container-type: inline-size; }
 .before { position: absolute; top: 0; bottom: 0; left: 0; width: 50%; min-width: 1.2rem; max-width: 100%;
   overflow: hidden; resize: horizontal; border-right: 2px solid #fff; box-sizing: border-box; }
-.before img { max-width: none; }
+.both img { width: 100cqw; height: auto; max-width: none; }
 table { border-collapse: collapse; } td { padding: .1rem .8rem .1rem 0; }
 td:first-child { overflow-wrap: anywhere; }
 """
@@ -127,7 +127,7 @@ def _compare(entry: Entry, before: Picture, after: Picture) -> str:
     """Lay a picture over another one, in a box that the reader makes wider or narrower at its lower right corner."""
     width, height = _shown_size(after)
     return (
-        f'<figure{_pixels(after)}><div class="both" style="width:{width}px;height:{height}px">'
+        f'<figure{_pixels(after)}><div class="both" style="width:{width}px;aspect-ratio:{width}/{height}">'
         f'{_make_image(entry, after)}<div class="before">{_make_image(entry, before)}</div></div>'
         f"<figcaption>{show(before.title)} | {show(after.title)}: drag the corner below the line</figcaption></figure>"
     )
