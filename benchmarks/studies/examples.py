@@ -3,10 +3,11 @@
 ``python -m benchmarks.studies.examples cells my_cells``
 
 - ``cells``: photographs as of a microscope in ``images/``, and what was clicked on in ``points.csv``.
-- ``pairs``: photographs that come with scikit-image and scikit-learn, with a camera's noise in ``noisy/``, and as they
+- ``photographs``: three photographs that come with scikit-image and scikit-learn, with a camera's noise.
+- ``pairs``: parts of photographs that come with scikit-image and scikit-learn, with a camera's noise in ``noisy/``, and as they
   are in ``clean/``.
 
-Both are the same each time.
+All are the same each time.
 """
 
 import csv
@@ -119,7 +120,23 @@ def write_pairs(folder: Path, count: int = 20) -> None:
             cv2.imwrite(str(folder / kind / f"{Path(photograph).stem}_{part}.png"), cut[..., ::-1])
 
 
-EXAMPLES: dict[str, Callable[[Path], object]] = {"cells": write_cells, "pairs": write_pairs}
+def write_photographs(folder: Path) -> None:
+    """Write three whole photographs with noise.
+
+    Args:
+        folder: Made if need be.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for photograph in show_progress(TEST, f"Writing '{folder}'", "photographs"):
+        noisy, _ = make_noisy_pair(photograph, 0, 0)
+        cv2.imwrite(str(folder / f"{Path(photograph).stem}.png"), noisy[..., ::-1])
+
+
+EXAMPLES: dict[str, Callable[[Path], object]] = {
+    "cells": write_cells,
+    "pairs": write_pairs,
+    "photographs": write_photographs,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,6 +10,8 @@ from scipy import ndimage
 
 from benchmarks.studies import examples
 from datamodules import PairedFoldersDataModule, PointsDataModule
+from datamodules.restoration.degradations import to_bytes
+from datamodules.restoration.sample_photo_files import read_photograph
 
 
 def test_every_mark_is_on_a_stained_cell() -> None:
@@ -51,4 +53,12 @@ def test_pairs_differ_by_noise_alone(tmp_path: Path) -> None:
 def test_a_wrong_name_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         examples.main(["cars", str(tmp_path)])
-    assert "'cells', 'pairs'" in capsys.readouterr().err
+    assert "'cells', 'pairs', 'photographs'" in capsys.readouterr().err
+
+
+def test_whole_photographs_have_noise(tmp_path: Path) -> None:
+    examples.main(["photographs", str(tmp_path)])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["chelsea.png", "china.png", "coffee.png"]
+    for path, name in ((tmp_path / "chelsea.png", "chelsea.png"), (tmp_path / "china.png", "china.jpg")):
+        noisy, clean = cv2.imread(str(path)).astype(float), to_bytes(read_photograph(name))[..., ::-1].astype(float)
+        assert 20 < 10 * np.log10(255**2 / ((noisy - clean) ** 2).mean()) < 36
