@@ -4,7 +4,7 @@
 
 - ``cells``: photographs as of a microscope in ``images/``, and what was clicked on in ``points.csv``.
 - ``photographs``: three photographs that come with scikit-image and scikit-learn, with a camera's noise.
-- ``pairs``: parts of photographs that come with scikit-image and scikit-learn, with a camera's noise in ``noisy/``, and as they
+- ``pairs``: parts of photographs that come with them, with a camera's noise in ``noisy/``, and as they
   are in ``clean/``.
 
 All are the same each time.
