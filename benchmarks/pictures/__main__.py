@@ -1,4 +1,4 @@
-"""Makes the pictures of README and docs, each from networks that it trains on the spot: nothing is downloaded or kept.
+"""Makes the pictures of README and docs, from networks trained on the spot or weights/: nothing is downloaded or kept.
 
 ``python -m benchmarks.pictures``
 """

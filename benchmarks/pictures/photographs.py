@@ -1,22 +1,16 @@
-"""Photographs restored by a small restorer, and which scales its filters use where (paper Figure 7)."""
-
-from functools import cache
+"""Photographs restored by weights that come with the project, and which scales their filters use where (Figure 7)."""
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from acda.analysis import capture_scale_magnitudes
+from acda.models import pretrained
 from benchmarks.pictures.canvas import GREY, Canvas
-from benchmarks.pictures.training import random_patches, train
-from benchmarks.studies.matching import network_in
-from datamodules.files.progress import show_progress
-from datamodules.restoration.sample_photo_files import TEST, TRAIN, make_noisy_pair
+from datamodules.restoration.sample_photo_files import TEST, make_noisy_pair
 from lit_modules.metrics.similarity import psnr
 from lit_modules.output.pictures import draw_heat, draw_image
 
-_CONFIG = "configs/sample_photos/denoising_acda.yaml"
-_PATCHES, _PATCH_SIDE = 16, 48
+_WEIGHTS = "denoise_real"
 _SEED, _DRAW = 0, 10  # of the noise
 _PHOTOGRAPH = TEST[0]
 _CROP = (slice(60, 204), slice(110, 254))
@@ -24,46 +18,17 @@ _LAYER = "body.0.conv2"
 _SIDE, _GAP = 288, 18
 
 
-@cache
-def train_restorer(steps: int) -> nn.Module:
-    """Train the restorer of the denoising experiment on the photographs for training.
-
-    Args:
-        steps: Steps of training.
-
-    Returns:
-        The restorer; the same one when it is asked for again.
-    """
-    torch.manual_seed(0)
-    generator = torch.Generator().manual_seed(1)
-    pairs = [torch.cat(_pair(name), dim=1)[0] for name in show_progress(TRAIN, "Adding noise", "photographs")]
-    network = network_in(_CONFIG)
-
-    def loss() -> Tensor:
-        image, target = random_patches(pairs, _PATCHES, _PATCH_SIDE, generator).chunk(2, dim=1)
-        return F.mse_loss(network(image), target)
-
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.001)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    train("the restorer", network, loss, steps, optimizer, schedule)
-    return network
-
-
-def restoration(steps: int = 400) -> Canvas:
+def restoration() -> Canvas:
     """Draw a part of a photograph that was not trained on: noisy, restored, clean.
-
-    Args:
-        steps: Steps of training.
 
     Returns:
         The picture, with the PSNR of what it shows.
     """
     noisy, clean = _pair(_PHOTOGRAPH)
-    network = train_restorer(steps)
     with torch.no_grad():
-        restored = network(noisy).clamp(0, 1)
+        restored = pretrained(_WEIGHTS)(noisy).clamp(0, 1)
     canvas = Canvas(3 * (_SIDE + _GAP) - _GAP, _SIDE + 54)
-    titles = ("noisy", f"restored with ACDA, {steps} steps of training", "clean")
+    titles = ("noisy", f"pretrained:{_WEIGHTS}", "clean")
     for number, (title, image) in enumerate(zip(titles, (noisy, restored, clean), strict=True)):
         left = number * (_SIDE + _GAP)
         shown, wanted = image[..., *_CROP], clean[..., *_CROP]
@@ -74,17 +39,14 @@ def restoration(steps: int = 400) -> Canvas:
     return canvas
 
 
-def scales(steps: int = 400) -> Canvas:
+def scales() -> Canvas:
     """Draw which scales the filters of the restorer's first ACDA layer use where, on a photograph not trained on.
-
-    Args:
-        steps: Steps of training.
 
     Returns:
         The picture, with what its colours mean.
     """
     noisy, _ = _pair(_PHOTOGRAPH)
-    network = train_restorer(steps)
+    network = pretrained(_WEIGHTS)
     with torch.no_grad(), capture_scale_magnitudes(network) as layers:
         network(noisy)
     return draw_scales(noisy, layers[_LAYER])

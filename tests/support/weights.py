@@ -40,7 +40,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "counter": {
         "seed_everything": 0,
-        "model": {"class_path": "lit_modules.CountingTask", "init_args": {"network": COUNTER}},
+        "model": {"class_path": "lit_modules.CountingTask", "init_args": {"network": COUNTER, "density_scale": 100.0}},
         "data": {"class_path": "datamodules.SyntheticCrowdDataModule", "init_args": {"num_workers": 0}},
     },
     "classifier": {

@@ -10,33 +10,43 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 from torch import Tensor
 
+from acda.models.weight_files import FOLDER_VARIABLE
 from benchmarks.pictures import __main__ as command
+from benchmarks.pictures import crowd as crowd_picture
 from benchmarks.pictures import method as method_picture
-from benchmarks.pictures import photographs
 from benchmarks.pictures.canvas import Canvas, signed
 from benchmarks.pictures.cells import cells
 from benchmarks.pictures.crowd import crowd, draw
 from benchmarks.pictures.method import acda_layer, filters_at, method, plain_layer, train_denoiser
 from benchmarks.pictures.photographs import restoration, scales
 from benchmarks.pictures.toy import toy
+from datamodules import SyntheticCrowdDataModule
 from datamodules.batches import CrowdBatch
 from datamodules.restoration.sample_photo_files import make_noisy_pair
 from tests.support.crowds import NORMALISED
+from tests.support.weights import write_weights
 
 TINY: dict[str, Callable[[], Canvas]] = {
     "method": partial(method, 2),
     "toy": partial(toy, 1),
-    "scales": partial(scales, 2),
-    "restoration": partial(restoration, 2),
-    "crowd": partial(crowd, 2, num_train=6, num_test=2),
+    "scales": scales,
+    "restoration": restoration,
+    "crowd": partial(crowd, 2),
     "cells": partial(cells, 1, count=8),
 }
 
 
 @pytest.fixture(autouse=True)
-def _two_photographs(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (method_picture, photographs):
-        monkeypatch.setattr(module, "TRAIN", ("flower.jpg", "brick.png"))
+def _little(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Two photographs to train on, small scenes, and weights of small networks."""
+    monkeypatch.setattr(method_picture, "TRAIN", ("flower.jpg", "brick.png"))
+    monkeypatch.setattr(
+        crowd_picture, "SyntheticCrowdDataModule", partial(SyntheticCrowdDataModule, height=96, width=128)
+    )
+    folder = tmp_path / "weights"
+    monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
+    write_weights(folder, "restorer").rename(folder / "denoise_real.safetensors")
+    write_weights(folder, "counter").rename(folder / "crowd_rendered.safetensors")
 
 
 class Drawn:
@@ -123,7 +133,7 @@ def test_trained_layers_repeat() -> None:
 
 
 def test_psnr_beneath_the_noisy_photograph_is_that_of_what_is_shown(drawn: Drawn) -> None:
-    restoration(2)
+    restoration()
     noisy, _, clean = (picture.permute(1, 2, 0).numpy() for picture in drawn.pictures)
     whole = make_noisy_pair("chelsea.png", 0, 10)
     assert any(np.array_equal(whole[1][60:204, left : left + clean.shape[1]], clean) for left in range(300))
