@@ -178,7 +178,9 @@ def test_committed_files_are_small_and_have_their_cards(monkeypatch: pytest.Monk
     assert re.findall(r"^## (\S+)$", card, re.MULTILINE) == list_pretrained()
     for name in list_pretrained():
         assert not pretrained(name).training
-        facts = read_weight_file(COMMITTED / f"{name}.safetensors").facts
+        file = read_weight_file(COMMITTED / f"{name}.safetensors")
+        assert str(ROOT) not in str(file.config) and '"/' not in json.dumps(file.config), "no folder of a machine"
+        facts = file.facts
         assert {"task", "data", "licence", "limits", "command", "commit", "metrics", "precision"} <= facts.keys()
         with (ROOT / "benchmarks/results/pretrained.csv").open() as file:
             rows = {row["held_out"]: row for row in csv.DictReader(file) if row["name"] == name}
