@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import ConcatDataset, Dataset, get_worker_info
 
 from datamodules.batches import ImageBatch, LabelledBatch
 from datamodules.errors import DataError
@@ -136,6 +136,10 @@ def batch_of_one(image: Tensor) -> Tensor:
         last, so :func:`collate` keeps them there.
     """
     return image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
+
+
+class JoinedSamples(ConcatDataset[Batch_co], SampleSet[Batch_co]):
+    """Samples of several sets, one after the other."""
 
 
 class InputFiles(SampleSet[Batch_co], ABC):

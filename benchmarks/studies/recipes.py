@@ -45,7 +45,7 @@ _CITY100 = (
     "City100 (Chen et al., Camera Lens Super-Resolution, CVPR 2019, https://github.com/ngchc/CameraSR): "
     "printed postcards, photographed at two focal lengths"
 )
-_CITY100_LICENCE = "MIT, © the authors of City100"
+_CITY100_LICENCE = "MIT, © 2019 Chang Chen"
 _SIGMA = "--data.init_args.degradation.init_args.sigma"
 
 
@@ -91,9 +91,9 @@ RECIPES: dict[str, Recipe] = {
         data=(
             "PolyU (Xu et al., Real-world Noisy Image Denoising: A New Benchmark, 2018, "
             "https://github.com/csjunxu/PolyU-Real-World-Noisy-Images-Dataset): photographs of still scenes and the "
-            f"mean of many of each; before that camera-like noise on {_CITY100}"
+            f"mean of many of each; beside these, and before, camera-like noise on {_CITY100}"
         ),
-        licence=f"PolyU: BSD-style, © its authors; City100: {_CITY100_LICENCE}",
+        licence=f"PolyU: BSD-style, © 2018 The Hong Kong Polytechnic University; City100: {_CITY100_LICENCE}",
         limits="Very strong noise, films, JPEG's blocks, and blur, which it leaves as it is.",
     ),
     "denoise_gaussian": Recipe(

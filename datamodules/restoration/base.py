@@ -11,7 +11,7 @@ from datamodules.batches import DegradedBatch, RestorationBatch
 from datamodules.errors import IMAGES, DataError, check_at_least, check_fractions, check_one_of, noted
 from datamodules.restoration.image_pairs import ImagePair, MemoryMaps, check_sizes, convert_pairs, read_pair
 from datamodules.restoration.samples import DegradedImages, RandomPatches, WholeImages
-from datamodules.samples import SampleSet
+from datamodules.samples import JoinedSamples, SampleSet
 from datamodules.splits import ValidateOn, split_indices
 from datamodules.transforms.pixels import EightBit
 from datamodules.types import AnyDepth
@@ -36,6 +36,9 @@ class RestorationDataModule(ImageDataModule, ABC):
         validate_on: ``held_out``; or ``test`` to train on all published training images and validate on what test
             takes. Default: ``held_out``.
         cache_dir: Folder for the converted files. Default: ``converted`` in ``data_dir``.
+        mix_with: Data modules whose training patches are trained on as well, such as real pairs with clean photographs
+            that are degraded on the fly; each says by ``patches_per_image`` how many. ``patch_size`` and ``channels``
+            must be the same. Nothing else of them is used. Default: none.
         num_workers: Processes that read images, for each loader. Default: 2.
         **kwargs: Those of :class:`~datamodules.base.ImageDataModule`.
 
@@ -59,6 +62,7 @@ class RestorationDataModule(ImageDataModule, ABC):
         split_seed: int = 0,
         validate_on: ValidateOn = "held_out",
         cache_dir: str | None = None,
+        mix_with: "list[RestorationDataModule] | None" = None,
         num_workers: int = 2,
         **kwargs: Any,
     ) -> None:
@@ -72,6 +76,7 @@ class RestorationDataModule(ImageDataModule, ABC):
         self.patches_per_image = patches_per_image
         self.augment = augment
         self.validate_on = validate_on
+        self.mix_with = mix_with or []
         self.cache_dir = Path(data_dir, "converted") if cache_dir is None else Path(cache_dir)
         self._fractions = {"val": val_fraction}
         self._split_seed = split_seed
@@ -113,10 +118,23 @@ class RestorationDataModule(ImageDataModule, ABC):
         """
         return read_pair(pair)
 
-    def train_samples(self) -> RandomPatches:
-        """Return random patches of the published training images but for those held out."""
+    def train_samples(self) -> SampleSet[RestorationBatch]:
+        """Return random patches of the published training images but for those held out, and those to mix with.
+
+        Raises:
+            DataError: If those to mix with are of another size, or of other channels.
+        """
         pairs = self._split["train"] if self.validate_on == "held_out" else self.train_pairs
-        return self.make_patches(self.convert(pairs))
+        own = self.make_patches(self.convert(pairs))
+        return JoinedSamples([own, *map(self._patches_of, self.mix_with)]) if self.mix_with else own
+
+    def _patches_of(self, other: "RestorationDataModule") -> SampleSet[RestorationBatch]:
+        for name in ("patch_size", "channels"):
+            wanted, given = (getattr(module, name) for module in (self, other))
+            if given != wanted:
+                raise DataError(f"mix_with: {type(other).__name__} must have {name}={wanted} as well, got {given}")
+        other.setup("fit")
+        return other._samples("train")
 
     def stored_samples(self, split: str) -> SampleSet[RestorationBatch]:
         """Return the pairs of a split as published, whole and not converted, or what test takes."""

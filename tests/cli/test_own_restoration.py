@@ -79,3 +79,21 @@ def test_what_does_not_fit_many_channels_is_told_in_a_line(refuse: Refuse) -> No
     jpeg = "--data.init_args.degradation=datamodules.restoration.degradations.JPEG"
     (line, *_) = refuse("fit", *arguments_of("denoising", 5), jpeg, code=1)
     assert "channels must be 1 or 3 for JPEG, got 5" in line
+
+
+def test_pairs_are_mixed_with_photographs_that_are_degraded() -> None:
+    """Of two pairs and of two photographs, the others being held out, four patches each: 16, in batches of four."""
+    write_pairs(Path("pairs"))
+    Path("mixed.yaml").write_text(
+        "data:\n  init_args:\n    mix_with:\n"
+        "      - class_path: datamodules.CleanPhotosDataModule\n"
+        "        init_args:\n"
+        "          clean_dir: pairs/clean\n          patch_size: 24\n          patches_per_image: 4\n"
+        "          val_fraction: 0.3\n          test_fraction: 0.3\n"
+        "          degradation:\n            class_path: datamodules.restoration.degradations.GaussianNoise\n"
+    )
+    options = ["--data.init_args.degraded_dir=pairs/degraded", "--config", "mixed.yaml"]
+    run("fit", *arguments_of("restoration_pairs", 3, *options))
+    with Path("runs/own/restoration_pairs/version_0/metrics.csv").open() as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    assert max(steps) == 4

@@ -1,5 +1,7 @@
 """The experiments there are, and the arguments that point one at small data and keep it small."""
 
+import copy
+import json
 from pathlib import Path
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -60,6 +62,19 @@ def data_arguments(config: dict, data_dir: Path, own_images: tuple[Path, set[str
         grey = data_dir / "grey_pairs" / "clean"
         arguments += [f"--data.init_args.{key}={grey}" for key in ("clean_dir", "test_clean_dir")]
         arguments = [argument for argument in arguments if "test_fraction" not in argument]
+    mixed = copy.deepcopy(config["data"]["init_args"].get("mix_with", []))
+    for module in mixed:
+        folders = {"clean_dir": str(data_dir / "pairs" / "clean"), "cache_dir": str(data_dir / "converted")}
+        small = {
+            "patch_size": sizes["patch_size"],
+            "val_fraction": 0.3,
+            "test_fraction": 0.3,
+            "scene": None,
+            "shrink": 1,
+        }
+        module["init_args"] |= {**folders, **small, "patches_per_image": 2}
+    if mixed:
+        arguments.append(f"--data.init_args.mix_with={json.dumps(mixed)}")
     if config["data"]["init_args"].get("scene"):
         arguments.append("--data.init_args.scene=null")
     if name != "PatternsDataModule":

@@ -61,6 +61,25 @@ def test_targets_are_the_files_and_images_what_the_degradation_makes_of_them(pho
         assert (windows == target[:, None, None]).all(0).flatten(2).all(2).any()
 
 
+@pytest.mark.parametrize("channels", [3, 1])
+def test_photographs_are_reduced_by_averaging_before_all_else(tmp_path: Path, channels: int) -> None:
+    """In squares of three pixels, in validation, test and patches alike; what fills none is left out."""
+    root = write_pairs(tmp_path / "pairs", size=(61, 79), channels=channels)
+    data = module(root, degradation=Invert(), shrink=3, patch_size=20, augment=False, channels=channels)
+    data.setup("fit")
+    for batch in [*held_out(data), *all_of(data, "val")]:
+        with Image.open(root / "clean" / batch.id[0]) as file:
+            whole = np.asarray(file, float).reshape(file.height, file.width, channels)
+        rows, columns = (range(0, length - 2, 3) for length in whole.shape[:2])
+        means = [[whole[i : i + 3, j : j + 3].mean((0, 1)) for j in columns] for i in rows]
+        expected = torch.tensor(np.rint(means) / 255).permute(2, 0, 1).float()
+        torch.testing.assert_close(batch.target[0], expected)
+        torch.testing.assert_close(batch.image, 1 - batch.target)
+    patches = collate(all_of(data, "train"))
+    assert patches.target.shape == (6, channels, 20, 20)
+    torch.testing.assert_close(patches.image, 1 - patches.target)
+
+
 @pytest.mark.parametrize(
     "degradation", [GaussianNoise((0, 50)), CameraNoise(), [VaryingBlur(), GaussianNoise(10), JPEG()]]
 )
