@@ -99,10 +99,8 @@ RECIPES: dict[str, Recipe] = {
     "denoise_gaussian": Recipe(
         task="white Gaussian noise of any σ from 5 to 50 of 255 removed from images; grey",
         stages=[
-            Stage(
-                "configs/pretrained/denoise_gaussian.yaml",
-                {"clean_dir": "grey/Train400", "test_clean_dir": "grey/BSD68"},
-            )
+            Stage(f"configs/pretrained/{name}.yaml", {"clean_dir": "grey/Train400", "test_clean_dir": "grey/BSD68"})
+            for name in ("denoise_gaussian_shallow", "denoise_gaussian")
         ],
         metrics=_PSNR,
         tests={
