@@ -4,7 +4,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
-from typing import Any, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from torch import nn
 
@@ -91,7 +92,8 @@ def _build_argument(value: Any, hint: Any) -> Any:
     makes = isinstance(value, str) and value.startswith((_OWN, _TORCH))
     if not named and not makes:
         return value
-    if any(inspect.isclass(kind) and issubclass(kind, nn.Module) for kind in (hint, *get_args(hint))):
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)  # of a callable it is not the result
+    if any(inspect.isclass(kind) and issubclass(kind, nn.Module) for kind in kinds):
         return build_network(value)
     make, arguments = _parse(value)
     return partial(make, **arguments) if arguments else make

@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from acda import ACDAConv2d
+from acda import ACDAConv2d, GroupNorm
 from acda.models import CrowdCounter, Restorer, list_pretrained, load_weights, pretrained
 from acda.models.stored_networks import build_network
 from acda.models.weight_files import FOLDER_VARIABLE, encode_weights, read_weight_file
+from tests.configs.small_data import CONFIGS as CONFIG_FILES
+from tests.configs.small_data import EXPERIMENTS
 from tests.support.weights import CONFIGS, RESTORER, random_network, write_weights
 
 
@@ -42,6 +45,29 @@ def test_nested_arguments_are_networks_or_what_makes_layers(folder: Path) -> Non
     network = pretrained("pretrained:counter")
     assert isinstance(network, CrowdCounter)
     assert any(isinstance(module, ACDAConv2d) for module in network.backbone.modules())
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_the_network_of_every_experiment_can_be_stored(experiment: str) -> None:
+    """Layers are made of what stands for a layer, and what makes layers is handed on, whatever form it has."""
+    config = yaml.safe_load((CONFIG_FILES / experiment).read_text())["model"]["init_args"]["network"]
+    with torch.device("meta"):
+        assert isinstance(build_network(config), nn.Module)
+
+
+@pytest.mark.parametrize("norm", ["acda.GroupNorm", {"class_path": "acda.GroupNorm", "init_args": {"group_size": 2}}])
+def test_what_makes_norms_is_handed_on(norm: Any) -> None:
+    """To the network, which takes any callable, and within it to ACDA, which takes none, too."""
+    conv = {"class_path": "acda.ACDAConv2d", "init_args": {"norm": norm}}
+    arguments = {"conv": conv, "norm": norm, "widths": [4, 4, 4, 8], "num_classes": None}
+    network = build_network({"class_path": "acda.models.AdResNet", "init_args": arguments})
+    norms = [module for module in network.modules() if isinstance(module, GroupNorm)]
+    dynamic = [module for module in network.modules() if isinstance(module, ACDAConv2d)]
+    assert all(any(isinstance(module, GroupNorm) for module in layer.modules()) for layer in dynamic)
+    assert dynamic and len(norms) > 2 * len(dynamic)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    if isinstance(norm, dict):
+        assert {module.num_channels // module.num_groups for module in norms} == {2}
 
 
 def test_half_precision_rounds_matrices_and_keeps_vectors(folder: Path) -> None:
