@@ -94,7 +94,10 @@ RECIPES: dict[str, Recipe] = {
             f"mean of many of each; beside these, and before, camera-like noise on {_CITY100}"
         ),
         licence=f"PolyU: BSD-style, © 2018 The Hong Kong Polytechnic University; City100: {_CITY100_LICENCE}",
-        limits="Very strong noise, films, JPEG's blocks, and blur, which it leaves as it is.",
+        limits=(
+            "Photographs that are sharp and hardly noisy, which it may smooth; very strong noise, films, JPEG's blocks, "
+            "and blur, which it leaves as it is."
+        ),
     ),
     "denoise_gaussian": Recipe(
         task="white Gaussian noise of any σ from 5 to 50 of 255 removed from images; grey",
