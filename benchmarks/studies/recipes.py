@@ -95,8 +95,8 @@ RECIPES: dict[str, Recipe] = {
         ),
         licence=f"PolyU: BSD-style, © 2018 The Hong Kong Polytechnic University; City100: {_CITY100_LICENCE}",
         limits=(
-            "Photographs that are sharp and hardly noisy, which it may smooth; very strong noise, films, JPEG's blocks, "
-            "and blur, which it leaves as it is."
+            "Photographs that are sharp and hardly noisy, which it may smooth; very strong noise, films, JPEG's "
+            "blocks, and blur, which it leaves as it is."
         ),
     ),
     "denoise_gaussian": Recipe(
