@@ -67,6 +67,8 @@ def train(stage: Stage, start: Path | None, places: Places, further: Sequence[st
     root = places.runs / Path(stage.config).stem
     command = ["fit", f"--config={stage.config}", f"--trainer.default_root_dir={root}", *further]
     command += [f"--data.init_args.{name}={places.data / path}" for name, path in stage.folders.items()]
+    if stage.mixed is not None:
+        command.append(f"--data.init_args.mix_with.clean_dir={places.data / stage.mixed}")
     if start is not None:
         command += ["--trainer.callbacks+=WarmStart", f"--trainer.callbacks.weights={start}"]
     noted, finished = root / "command.txt", root / "seconds.txt"
@@ -91,6 +93,7 @@ def pack(checkpoint: Path, stage: Stage, facts: Mapping[str, Any], half: bool) -
         half: Whether to store it in half precision.
     """
     stored = Checkpoint(checkpoint).stored_config("test")
+    stored["data"]["init_args"].pop("mix_with", None)  # nobody trains with a file of weights
     data = resolve_name(stored["data"]["class_path"])(**stored["data"]["init_args"])
     names = getattr(data, "class_names", None)
     return pack_weights(

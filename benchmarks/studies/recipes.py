@@ -10,10 +10,12 @@ class Stage(NamedTuple):
     Attributes:
         config: The experiment's YAML file.
         folders: Arguments of its data that are folders → their paths below the folder of all data.
+        mixed: Such a path, of the photographs that its data are mixed with; none: None.
     """
 
     config: str
     folders: Mapping[str, str]
+    mixed: str | None = None
 
 
 class Recipe(NamedTuple):
@@ -84,7 +86,7 @@ RECIPES: dict[str, Recipe] = {
         task="noise of cameras removed from photographs; RGB",
         stages=[
             Stage("configs/pretrained/denoise_camera.yaml", {"clean_dir": "city100_nikon"}),
-            Stage("configs/pretrained/denoise_real.yaml", {"data_dir": "polyu"}),
+            Stage("configs/pretrained/denoise_real.yaml", {"data_dir": "polyu"}, mixed="city100_nikon"),
         ],
         metrics=_PSNR,
         tests={"PolyU, 64 blocks of 6 held-out scenes": []},

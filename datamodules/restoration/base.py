@@ -44,6 +44,7 @@ class RestorationDataModule(ImageDataModule, ABC):
 
     Raises:
         ValueError: If an argument is out of range.
+        DataError: From ``setup("fit")``, if ``patch_size`` or ``channels`` of one of ``mix_with`` are others.
 
     Attributes:
         channels: Of the images: 3.

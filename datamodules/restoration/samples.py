@@ -1,8 +1,9 @@
 """Samples for restoration: random patches to train on, whole images to evaluate, one's own images to restore."""
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -165,6 +166,24 @@ def as_tensor(pixels: npt.NDArray[Any]) -> Tensor:
     values = np.empty((1, pixels.shape[2], *pixels.shape[:2]), np.float32)
     np.divide(pixels.transpose(2, 0, 1), white, out=values[0])
     return torch.from_numpy(values)
+
+
+def shrink(pixels: AnyDepth, factor: int) -> AnyDepth:
+    """Average squares of pixels.
+
+    Args:
+        pixels: uint8 or uint16 ``[H, W, C]``.
+        factor: Height and width of a square; rows and columns that fill none are left out. 1 changes nothing.
+
+    Returns:
+        The same type, ``[H // factor, W // factor, C]``, means rounded.
+    """
+    if factor == 1:
+        return pixels
+    height, width = (length // factor for length in pixels.shape[:2])
+    whole = pixels[: height * factor, : width * factor]
+    shrunk: Any = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+    return cast("AnyDepth", shrunk.reshape(height, width, -1))
 
 
 def enlarge(image: Tensor, factor: int) -> Tensor:

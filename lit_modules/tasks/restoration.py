@@ -139,12 +139,12 @@ class RestorationTask(Task):
 
         Args:
             image: Degraded images, ``[N, C, H, W]``.
-            output: What the network makes of what it sees of them; large, so it may become the result.
+            output: What the network makes of what it sees of them.
 
         Returns:
             ``[N, C, H, W]``, in [0, 1].
         """
-        return (replace_y(image, output) if self.channels == "y" else output).clamp_(0, 1)
+        return (replace_y(image, output) if self.channels == "y" else output).clamp(0, 1)
 
     def step(self, batch: RestorationBatch, stage: Stage) -> StepOutput:
         """Take the loss of a batch; in evaluation also restore and score its images."""

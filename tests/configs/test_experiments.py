@@ -43,9 +43,9 @@ def test_experiment_fits_tests_and_predicts(
     arguments += data_arguments(config, data_dir, own_images)
     if experiment == "crowd/ucf_qnrf_ad_resnet_s_conv2d.yaml":  # one of them by the rule that holds for all
         arguments.append("--data.init_args.resize=short_512_2048")
-    short = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"]
+    short = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.limit_val_batches=3"]
     cli.main(["fit", *arguments, *short, "--trainer.check_val_every_n_epoch=1"])
-    cli.main(["test", *arguments, "--ckpt_path=best", "--trainer.limit_test_batches=1"])
+    cli.main(["test", *arguments, "--ckpt_path=best", "--trainer.limit_test_batches=3"])
     cli.main(["predict", *arguments, "--ckpt_path=best"])
 
     (run,) = tmp_path.glob("version_*")

@@ -13,8 +13,9 @@ from datamodules.files.listing import list_images
 from datamodules.restoration.degradations import Chain, Degradation, GaussianNoise, try_degradation
 from datamodules.restoration.image_pairs import ImagePair, OpenPair
 from datamodules.restoration.own.base import OwnImagesDataModule
-from datamodules.restoration.own.degraded_samples import DegradedPatches, DegradedWholes, shrink_image
+from datamodules.restoration.own.degraded_samples import DegradedPatches, DegradedWholes
 from datamodules.restoration.own.names import find_scenes, name_files
+from datamodules.restoration.samples import shrink
 from datamodules.samples import SampleSet
 from datamodules.types import AnyDepth, Map
 
@@ -111,7 +112,7 @@ class CleanPhotosDataModule(OwnImagesDataModule):
 
     def read_pair(self, pair: ImagePair) -> tuple[AnyDepth, AnyDepth]:
         """Decode a clean image with all bits, and reduce it; it stands for both images of a pair."""
-        clean = shrink_image(read_channels(pair.clean, self.channels).pixels, self.shrink)
+        clean = shrink(read_channels(pair.clean, self.channels).pixels, self.shrink)
         return clean, clean
 
     def make_patches(self, pairs: list[ImagePair]) -> DegradedPatches:

@@ -88,24 +88,6 @@ class DegradedWholes(SampleSet[RestorationBatch]):
         return self._degradation(_as_map(clean), np.random.default_rng((self._seed, number))), clean
 
 
-def shrink_image(pixels: AnyDepth, factor: int) -> AnyDepth:
-    """Average squares of pixels.
-
-    Args:
-        pixels: uint8 or uint16 ``[H, W, C]``.
-        factor: Height and width of a square; rows and columns that fill none are left out. 1 changes nothing.
-
-    Returns:
-        The same type, ``[H // factor, W // factor, C]``, means rounded.
-    """
-    if factor == 1:
-        return pixels
-    height, width = (length // factor for length in pixels.shape[:2])
-    squares = pixels[: height * factor, : width * factor].reshape(height, factor, width, factor, -1)
-    shrunk: AnyDepth = np.rint(squares.mean(axis=(1, 3), dtype=np.float32)).astype(pixels.dtype)
-    return shrunk
-
-
 def _as_map(pixels: AnyDepth) -> Map:
     image: npt.NDArray[np.float32] = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
     return image

@@ -50,12 +50,17 @@ def tiny(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
         "trainer": {"accelerator": "cpu", "max_epochs": 1, "limit_train_batches": 2, "log_every_n_steps": 1},
         "checkpoint": {"monitor": "val/psnr", "mode": "max"},
     }
-    for name in ("first", "second"):
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(config))
+    (folder / "first.yaml").write_text(yaml.safe_dump(config))
+    mixed = {"class_path": data["class_path"], "init_args": {**data["init_args"]}}
+    data["init_args"]["mix_with"] = [mixed]
+    (folder / "second.yaml").write_text(yaml.safe_dump(config))
     sigma = "--data.init_args.degradation.init_args.sigma"
     recipe = Recipe(
         task="noise removed from noise",
-        stages=[Stage(str(folder / f"{name}.yaml"), {"clean_dir": "photographs"}) for name in ("first", "second")],
+        stages=[
+            Stage(str(folder / "first.yaml"), {"clean_dir": "photographs"}),
+            Stage(str(folder / "second.yaml"), {"clean_dir": "photographs"}, mixed="photographs"),
+        ],
         metrics={"test/psnr": 2, "test/psnr_input": 2},
         tests={f"noise of {value}": [f"{sigma}={value}", "--trainer.accelerator=cpu"] for value in (10,)},
         data="random pixels",
@@ -76,6 +81,7 @@ def test_a_name_becomes_a_file_rows_and_a_card(folder: Path, monkeypatch: pytest
     file = read_weight_file(folder / "weights" / "cifar10.safetensors")
     assert str(folder) not in json.dumps([file.config, file.facts])
     assert file.config["data"]["init_args"]["clean_dir"] == "data/photographs"
+    assert "mix_with" not in file.config["data"]["init_args"]
     assert file.config["model"]["init_args"]["tile"] == 64
     assert file.facts["step"] == 2
 
@@ -162,6 +168,8 @@ def test_recipes_name_configurations_and_arguments_that_there_are(name: str) -> 
         data = yaml.safe_load((ROOT / stage.config).read_text())["data"]["init_args"]
         for argument, path in stage.folders.items():
             assert data.get(argument, f"data/{path}") == str(Path("data", path))
+        mixed = [module["init_args"]["clean_dir"] for module in data.get("mix_with", [])]
+        assert mixed == ([] if stage.mixed is None else [f"data/{stage.mixed}"])
     for text in (recipe.task, recipe.data, recipe.licence, recipe.limits):
         assert text
     assert recipe.metrics and recipe.tests
