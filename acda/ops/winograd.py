@@ -12,7 +12,7 @@ from acda.ops.cpu import backend, winograd
 from acda.ops.tracing import is_transformed, runs_plainly
 
 _LEAST_CHANNELS = 16
-_LEAST_PRODUCTS = 20_000_000  # multiply-adds of the plain convolution; below some 10 million calls cost more than is gained
+_LEAST_PRODUCTS = 20_000_000  # multiply-adds of the plain convolution; below some 10 million a call costs too much
 
 
 def can_run(x: Tensor, weight: Tensor, padding: Sequence[int]) -> bool:
