@@ -65,7 +65,7 @@ def train(stage: Stage, start: Path | None, places: Places, further: Sequence[st
         SystemExit: If ``fit`` fails, or what is there was trained by another command.
     """
     root = places.runs / Path(stage.config).stem
-    command = ["fit", f"--config={stage.config}", f"--trainer.default_root_dir={root}", *further]
+    command = ["fit", f"--config={stage.config}", f"--trainer.default_root_dir={root}", *stage.arguments, *further]
     command += [f"--data.init_args.{name}={places.data / path}" for name, path in stage.folders.items()]
     if stage.mixed is not None:
         command.append(f"--data.init_args.mix_with.clean_dir={places.data / stage.mixed}")

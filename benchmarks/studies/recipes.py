@@ -11,11 +11,13 @@ class Stage(NamedTuple):
         config: The experiment's YAML file.
         folders: Arguments of its data that are folders → their paths below the folder of all data.
         mixed: Such a path, of the photographs that its data are mixed with; none: None.
+        arguments: Further arguments of ``fit``.
     """
 
     config: str
     folders: Mapping[str, str]
     mixed: str | None = None
+    arguments: Sequence[str] = ()
 
 
 class Recipe(NamedTuple):
@@ -123,7 +125,17 @@ RECIPES: dict[str, Recipe] = {
     "zoom_x3": _zoom(3, "city100_nikon", "Nikon"),
     "crowd_rendered": Recipe(
         task="heads counted in pictures of crowds; RGB",
-        stages=[Stage("configs/crowd/synthetic_acda.yaml", {"data_dir": "synthetic_crowd"})],
+        stages=[
+            Stage(
+                "configs/crowd/synthetic_acda.yaml",
+                {"data_dir": "synthetic_crowd"},
+                arguments=[
+                    "--data.init_args.num_train=900",
+                    "--trainer.max_epochs=10",
+                    "--model.init_args.lr_scheduler.init_args.total=10",
+                ],
+            )
+        ],
         metrics={"test/mae": 1, "test/rmse": 1, "test/nae": 3},
         tests={"rendered crowds, the test scenes": []},
         data="crowds that this project renders: figures in perspective before backdrops",
