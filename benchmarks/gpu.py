@@ -10,6 +10,7 @@ noted, so that nothing is lost or repeated when the whole is stopped, even by fo
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -36,6 +37,7 @@ class Part(NamedTuple):
 
 
 _TRAINING = ("--dtype", "bfloat16", "--batch", "256", "--size", "224")
+_TRAINING_RUNS = "gpu_training"
 _STUDY = ("--seeds", "1", "--epochs", "15", "--trainer.accelerator=gpu", "--trainer.precision=bf16-mixed")
 
 
@@ -57,7 +59,8 @@ def parts(folder: Path, arrays: Path | None = None) -> dict[str, Part]:
     def operator(seconds: int, side: int) -> Part:
         return measured("operator", seconds, "--shapes", f"32x256x100x100x{side}", csv=f"operator_{side}")
 
-    files = ("--arrays", str(arrays), "--keep", str(folder / "gpu_training"), "--csv", str(folder / "gpu_training.csv"))
+    runs = folder / _TRAINING_RUNS
+    files = ("--arrays", str(arrays), "--keep", str(runs), "--csv", f"{runs}.csv")
     training = Part(("benchmarks.studies.cifar", *files, *_STUDY), 300)
     # Tests compile some 160 kernels, at one to two seconds each; what is measured, six for each shape.
     listed = {
@@ -87,7 +90,7 @@ class Progress:
     def __init__(self, path: Path, again: bool) -> None:
         self._path = path
         here = machine()
-        self._state = {"commit": here["commit"], "gpu": here["gpu"], "done": {}}
+        self._state = {"commit": here["commit"], "gpu": here["gpu"], "begun": {}, "done": {}}
         if path.exists() and not again:
             found = json.loads(path.read_text(encoding="utf-8"))
             if all(found[key] == self._state[key] for key in ("commit", "gpu")):
@@ -98,9 +101,21 @@ class Progress:
         """Outcomes of parts by name."""
         return self._state["done"]  # type: ignore[return-value]
 
+    def begin(self, name: str) -> bool:
+        """Note that a part is begun; False if it was before, and so can go on with what it left."""
+        begun = self._state["begun"]
+        assert isinstance(begun, dict)
+        first = name not in begun
+        begun[name] = True
+        self._write()
+        return first
+
     def note(self, name: str, outcome: str) -> None:
         """Note that a part is done."""
         self.done[name] = outcome
+        self._write()
+
+    def _write(self) -> None:
         temporary = self._path.with_name(f".{self._path.name}")
         temporary.write_text(json.dumps(self._state, indent=1), encoding="utf-8")
         temporary.replace(self._path)
@@ -142,6 +157,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             continue
         if options.minutes is not None and time.perf_counter() - started + part.seconds > 60 * options.minutes:
             break
+        if progress.begin(name) and name == "training":  # what is there is of another commit or GPU
+            shutil.rmtree(folder / _TRAINING_RUNS, ignore_errors=True)
+            (folder / f"{_TRAINING_RUNS}.csv").unlink(missing_ok=True)
         outcomes[name] = _run(part)
         if outcomes[name].startswith("done"):
             progress.note(name, outcomes[name])

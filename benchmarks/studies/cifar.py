@@ -97,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.arrays is not None:
             unpack(options.arrays, Path(scratch))
         data_dir = options.data_dir if options.arrays is None else scratch
+        images = "all" if options.arrays is None else options.arrays.name
         recipe = [
             f"--data.init_args.data_dir={data_dir}",
             f"--trainer.max_epochs={options.epochs}",
@@ -104,7 +105,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ]
         metrics = ["test/top1_error"]
         candidates = [
-            study.Candidate(CONFIGS[name].format(data=data), {"data": data, "convolution": name}, metrics, recipe)
+            study.Candidate(
+                CONFIGS[name].format(data=data),
+                {"data": data, "convolution": name, "images": images, "epochs": options.epochs},
+                metrics,
+                recipe,
+            )
             for data in options.data
             for name in options.only
         ]

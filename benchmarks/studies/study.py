@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import re
 import shutil
 import signal
 import statistics
@@ -9,14 +10,15 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import records
-from benchmarks.machine import ROOT
+from benchmarks.machine import ROOT, machine
 
 
 class Candidate(NamedTuple):
@@ -24,7 +26,7 @@ class Candidate(NamedTuple):
 
     Attributes:
         config: The experiment's YAML file.
-        facts: What tells it from the others: the first columns of its rows.
+        facts: What tells it from all others, whatever is compared: the first columns of its rows.
         metrics: Names of test metrics.
         arguments: Of the command line, for ``fit`` and ``test``.
     """
@@ -57,7 +59,9 @@ def parser(module: str, description: str | None) -> argparse.ArgumentParser:
         type=Path,
         help="folder for the runs, finished ones are found there again; by default they are deleted",
     )
-    made.add_argument("--csv", type=Path, help="also write a row for each run here")
+    made.add_argument(
+        "--csv", type=Path, help="also write a row for each run here; a run whose row stands there is not repeated"
+    )
     return made
 
 
@@ -68,6 +72,9 @@ def run(
     finish: Finish | None = None,
 ) -> list[records.Row]:
     """Train and test all candidates, seed by seed; print and write each row as it comes, then means over the seeds.
+
+    Rows that stand in the file are kept. Those of a candidate, a seed and further arguments that are asked for count as
+    what that run gave, whatever they were measured on: take them out to measure anew.
 
     Args:
         candidates: What is trained.
@@ -84,25 +91,39 @@ def run(
     rows: list[records.Row] = []
     every = options.seeds * len(candidates)
     running: set[subprocess.Popen[str]] = set()
+    told: records.Row = {"options": " ".join(further)} if further else {}
+    written = records.read(options.csv) if options.csv is not None and options.csv.is_file() else []
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(options.jobs) as pool:
 
         def one(number: int, seed: int) -> records.Row:
             candidate = candidates[number]
             name = " ".join(map(str, candidate.facts.values()))
             print(f"run {seed * len(candidates) + number + 1} of {every}: {name}, seed {seed}", file=sys.stderr)
-            folder = (options.keep or Path(scratch)) / f"{number}_{seed}"
+            folder = (options.keep or Path(scratch)) / _folder_name(candidate, seed, further)
             found, seconds = _fit_and_test(candidate, seed, folder, further, running)
-            row = {**candidate.facts, "seed": seed} | {metric: float(found[metric]) for metric in candidate.metrics}
+            row = {**candidate.facts, "seed": seed, **told}
+            row |= {metric: float(found[metric]) for metric in candidate.metrics}
             row |= finish(candidate, find_newest_run(folder)) if finish is not None else {}
             return row | {"fit_seconds": seconds}
 
-        waiting = [pool.submit(one, number, seed) for seed in range(options.seeds) for number in range(len(candidates))]
+        waiting: list[Future[records.Row]] = []
+        for seed in range(options.seeds):
+            for number, candidate in enumerate(candidates):
+                wanted = {**candidate.facts, "seed": seed, "options": told.get("options")}
+                known = _find_row(written, wanted, candidate.metrics)
+                if known is None:
+                    waiting.append(pool.submit(one, number, seed))
+                else:
+                    rows.append(known | candidate.facts | {"seed": seed})
+        if rows:
+            print(f"{len(rows)} of {every} runs stand in {options.csv}", file=sys.stderr)
         try:
             for future in waiting:
                 rows.append(future.result())
                 print(*rows[-1].values(), flush=True)
                 if options.csv is not None:
-                    records.write(options.csv, rows)
+                    written.append({**machine(), **rows[-1]})
+                    records.write(options.csv, written)
         except KeyboardInterrupt:
             for process in list(running):
                 process.terminate()
@@ -116,7 +137,8 @@ def run(
     print()
     for candidate in candidates:
         own = [row for row in rows if candidate.facts.items() <= row.items()]
-        columns = [column for column in own[0] if column not in (*candidate.facts, "seed", "fit_seconds")]
+        left_out = (*candidate.facts, "seed", "options", "fit_seconds")
+        columns = [column for column in dict.fromkeys(key for row in own for key in row) if column not in left_out]
         print(*candidate.facts.values(), *(f"{column} {_spread(own, column)}" for column in columns), sep="  ")
     return rows
 
@@ -153,6 +175,26 @@ def add_seconds(file: Path) -> Iterator[None]:
 def read_seconds(file: Path) -> float:
     """Read what :func:`add_seconds` wrote; 0 where there is no file."""
     return float(file.read_text()) if file.is_file() else 0.0
+
+
+def _folder_name(candidate: Candidate, seed: int, further: Sequence[str]) -> str:
+    """Name the folder of a run after all that tells it from others, so that no other is taken for it."""
+    parts = [*map(str, candidate.facts.values()), str(seed)]
+    if further:
+        parts.append(f"{zlib.crc32(' '.join(further).encode()):08x}")
+    return re.sub(r"[^\w.-]+", "-", "_".join(parts))
+
+
+def _find_row(
+    written: Sequence[records.Row], wanted: records.Row, metrics: Sequence[str]
+) -> dict[str, records.Value] | None:
+    """Find what was measured in a run among rows of a file; None if it, or one of the metrics, is not there."""
+    texts = {key: "" if value is None else str(value) for key, value in wanted.items()}
+    for row in written:
+        if all((row.get(key) or "") == text for key, text in texts.items()) and all(row.get(key) for key in metrics):
+            measured = {key: value for key, value in row.items() if key not in {*wanted, *machine()}}
+            return {key: float(value) for key, value in measured.items() if value}
+    return None
 
 
 def _fit_and_test(

@@ -119,6 +119,23 @@ def test_what_is_done_is_not_repeated(
     assert len(ran) == 8
 
 
+def test_a_training_goes_on_unless_it_was_begun_at_another_commit(
+    tmp_path: Path, commands: dict[str, Part], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands["training"] = Part(("timeit", "-n", "1", "import time; time.sleep(60)"), 1)
+    arrays = tmp_path / "arrays.npz"
+    arrays.touch()
+    left = tmp_path / "gpu_training" / "run"
+    call = ["--folder", str(tmp_path), "--arrays", str(arrays)]
+    for commit, kept in (("abc", False), ("abc", True), ("abd", False)):
+        left.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "gpu_training.csv").touch()
+        monkeypatch.setattr(gpu, "machine", lambda commit=commit: {"commit": commit, "gpu": "a GPU"})
+        with pytest.raises(SystemExit):
+            gpu.main(call)
+        assert (left.is_dir(), (tmp_path / "gpu_training.csv").is_file()) == (kept, kept)
+
+
 def test_a_training_needs_its_file(tmp_path: Path, commands: dict[str, Part]) -> None:
     with pytest.raises(SystemExit, match=r"--arrays must be a file, got none\.npz: .* --pack makes one"):
         gpu.main(["--arrays", "none.npz"])

@@ -82,8 +82,8 @@ def test_a_study_that_was_interrupted_repeats_no_finished_run(tmp_path: Path) ->
     broken = True
     with pytest.raises(RuntimeError, match="interrupted"):
         study.run(candidates, options, [], finish)
-    began = {path: path.stat().st_mtime_ns for path in tmp_path.glob("?_?/version_0")}
-    assert {"0_0", "1_0"} <= {path.parent.name for path in began}
+    began = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*_?/version_0")}
+    assert {"one_0", "two_0"} <= {path.parent.name for path in began}
     broken = False
     rows = study.run(candidates, options, [], finish)
     assert [(row["network"], row["seed"], row["test/error"]) for row in rows] == [
@@ -93,8 +93,50 @@ def test_a_study_that_was_interrupted_repeats_no_finished_run(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("_program")
+def test_a_run_whose_row_stands_in_the_file_is_not_repeated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = tmp_path / "rows.csv"
+    arguments = ["--metric=test/error", f"--csv={result}"]
+    compare.main(["a.yaml", "b.yaml", "--seeds=1", *arguments])
+    first = result.read_text().splitlines()
+    result.write_text("\n".join([first[0], first[1].replace("a.yaml,0,0,", "a.yaml,0,7,"), first[2]]) + "\n")
+    kept = result.read_text()
+    capsys.readouterr()
+    compare.main(["a.yaml", "--seeds=2", *arguments])
+    assert result.read_text().startswith(kept)
+    assert [(row["config"], row["seed"], row["test/error"]) for row in records.read(result)] == [
+        ("a.yaml", "0", "7"),
+        ("b.yaml", "0", "0"),
+        ("a.yaml", "1", "1"),
+    ]
+    assert capsys.readouterr().out.endswith("a.yaml  test/error 4 ± 4.24\n")  # of 7 and 1: 3 · √2
+
+
+@pytest.mark.usefixtures("_program")
+def test_other_options_are_another_run(tmp_path: Path) -> None:
+    arguments = ["a.yaml", "--metric=test/error", "--seeds=1", f"--csv={tmp_path / 'rows.csv'}"]
+    compare.main(arguments)
+    compare.main([*arguments, "--offset=10"])
+    rows = [(row["options"], row["test/error"]) for row in records.read(tmp_path / "rows.csv")]
+    assert rows == [("", "0"), ("--offset=10", "10")]
+
+
+@pytest.mark.usefixtures("_program")
+def test_kept_runs_are_not_taken_for_those_of_others(tmp_path: Path) -> None:
+    arguments = ["--metric=test/error", "--seeds=1", f"--keep={tmp_path / 'kept'}"]
+    compare.main(["a.yaml", *arguments])
+    compare.main(["b.yaml", "a.yaml", *arguments, "--offset=10"])
+    metrics = sorted((tmp_path / "kept").glob("*/version_0/test/metrics.csv"))
+    rows = [row for path in metrics for row in csv.DictReader(path.open()) if row["test/error"]]
+    assert [(row["config"], row["test/error"]) for row in rows] == [
+        ("a.yaml", "0.0"),
+        ("a.yaml", "10.0"),
+        ("b.yaml", "10.0"),
+    ]
+
+
+@pytest.mark.usefixtures("_program")
 def test_a_training_that_was_interrupted_goes_on(tmp_path: Path) -> None:
-    last = tmp_path / "kept" / "1_0" / "version_0" / "checkpoints" / "last.ckpt"
+    last = tmp_path / "kept" / "interrupted_0" / "version_0" / "checkpoints" / "last.ckpt"
     last.parent.mkdir(parents=True)
     last.touch()
     options = study.parser("x", None).parse_args(["--seeds=1", f"--keep={tmp_path / 'kept'}"])
