@@ -1,11 +1,13 @@
-"""Restores photographs with ACDA, plain convolutions and predicted kernels at matched parameters.
+"""Restores photographs with ACDA, plain convolutions and predicted kernels at matched parameters, and variationally.
 
 ``python -m benchmarks.studies.restoration --csv benchmarks/results/restoration.csv``
 
 Denoising and super-resolution by 2 of sample photographs, which need no download; with ``--task`` also zoom (City100,
 in RealSR's layout) and noise of cameras (PolyU, in SIDD's layout), from folders of these names in ``--data-dir``.
-Networks and recipes are those of ``configs/sample_photos``. PSNR and SSIM, of RGB where the noise is coloured and of Y
-in super-resolution, are those of photographs of which nothing was trained on, beside those of the images as they came.
+Networks and recipes are those of ``configs/sample_photos``; noise is also removed by the restorer with ACDA in its
+variational form, whose estimator of the noise has parameters beside. PSNR and SSIM, of RGB where the noise is coloured
+and of Y in super-resolution, are those of photographs of which nothing was trained on, beside those of the images as
+they came.
 """
 
 from collections.abc import Sequence
@@ -31,12 +33,14 @@ class Task(NamedTuple):
     data: Sequence[str] = ()
 
 
+_SHORT = ("--data.init_args.patches_per_image=20",)  # there are some 90 images, not two
 _OF_Y, _OF_RGB = ("psnr_y", "ssim_y"), ("psnr", "ssim")
 
 
 def _zoom(scale: int, camera: str) -> Task:
     data = (
         "--data=datamodules.RealSRDataModule",
+        *_SHORT,
         f"--data.init_args.scale={scale}",
         f"--data.init_args.cameras={camera}",
     )
@@ -48,9 +52,14 @@ TASKS = {
     "super_resolution": Task("super_resolution", _OF_Y),
     "city100_nikon": _zoom(3, "Nikon"),
     "city100_canon": _zoom(2, "Canon"),
-    "polyu": Task("denoising", _OF_RGB, ("--data=datamodules.SIDDDataModule",)),
+    "polyu": Task("denoising", _OF_RGB, ("--data=datamodules.SIDDDataModule", *_SHORT)),
 }
-NETWORKS = {"ACDA": "acda", "convolution": "conv2d", "KPN": "kpn"}
+NETWORKS = {"ACDA": "acda", "convolution": "conv2d", "KPN": "kpn", "variational ACDA": "variational"}
+
+
+def networks(task: str) -> list[str]:
+    """List the keys of ``NETWORKS`` that there is an experiment of for a task: the variational form is for noise."""
+    return [name for name in NETWORKS if name != "variational ACDA" or TASKS[task].recipe == "denoising"]
 
 
 def candidate(task: str, name: str, data_dir: Path = Path("data")) -> study.Candidate:
@@ -58,7 +67,7 @@ def candidate(task: str, name: str, data_dir: Path = Path("data")) -> study.Cand
 
     Args:
         task: Key of ``TASKS``.
-        name: Key of ``NETWORKS``.
+        name: One of ``networks(task)``.
         data_dir: Holds a folder named as the task, unless that takes the sample photographs.
     """
     recipe, measured, data = TASKS[task]
@@ -86,7 +95,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of other data (default: data)")
     parser.add_argument("--only", nargs="+", choices=tuple(NETWORKS), default=tuple(NETWORKS), help="default: all")
     options, further = parser.parse_known_args(arguments)
-    candidates = [candidate(task, name, options.data_dir) for task in options.task for name in options.only]
+    candidates = [
+        candidate(task, name, options.data_dir)
+        for task in options.task
+        for name in networks(task)
+        if name in options.only
+    ]
     study.run(candidates, options, further)
 
 

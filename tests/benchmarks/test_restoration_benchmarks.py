@@ -5,25 +5,34 @@ from pathlib import Path
 import pytest
 import torch
 
-from acda.models import KPN, Restorer
+from acda.models import KPN, Restorer, SNet, VariationalDenoiser
 from benchmarks.loading import patches as patch_loading
 from benchmarks.speed import large_images
 from benchmarks.studies.matching import network_in, parameters
-from benchmarks.studies.restoration import NETWORKS, TASKS, candidate, main
+from benchmarks.studies.restoration import TASKS, candidate, main, networks
 from tests.benchmarks import rows_of
 from tests.support.restoration_files import write_realsr, write_sidd
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_networks_that_are_compared_have_about_as_many_parameters(task: str) -> None:
-    counts = [candidate(task, name).facts["parameters"] for name in NETWORKS]
-    assert counts[0] == parameters(lambda: Restorer(inner_width=64, depth=4))
-    assert counts == pytest.approx([counts[0]] * 3, rel=0.05)
+    counts = {name: candidate(task, name).facts["parameters"] for name in networks(task)}
+    assert counts["ACDA"] == parameters(lambda: Restorer(inner_width=64, depth=4))
+    variational = counts.pop("variational ACDA", None)
+    assert list(counts.values()) == pytest.approx([counts["ACDA"]] * 3, rel=0.05)
+    if TASKS[task].recipe == "denoising":
+        restorer = Restorer(inner_width=64, depth=4, out_channels=6, residual=False)
+        assert variational == parameters(lambda: VariationalDenoiser(restorer, SNet()))
+    else:
+        assert variational is None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "scale"), [("city100_nikon", 3), ("polyu", None)])
-def test_other_data_is_trained_on_and_tested_with(tmp_path: Path, task: str, scale: int | None) -> None:
+@pytest.mark.parametrize(
+    ("task", "name", "scale"),
+    [("city100_nikon", "KPN", 3), ("polyu", "KPN", None), ("polyu", "variational ACDA", None)],
+)
+def test_other_data_is_trained_on_and_tested_with(tmp_path: Path, task: str, name: str, scale: int | None) -> None:
     if scale is None:
         write_sidd(tmp_path / task, seed=0)
         small = ["--data.init_args.block_size=32", "--data.init_args.val_fraction=0.25"]
@@ -40,7 +49,7 @@ def test_other_data_is_trained_on_and_tested_with(tmp_path: Path, task: str, sca
         "--task",
         task,
         "--only",
-        "KPN",
+        name,
         "--data-dir",
         str(tmp_path),
         f"--csv={tmp_path / 'rows.csv'}",
