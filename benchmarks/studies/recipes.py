@@ -131,8 +131,8 @@ RECIPES: dict[str, Recipe] = {
                 {"data_dir": "synthetic_crowd"},
                 arguments=[
                     "--data.init_args.num_train=900",
-                    "--trainer.max_epochs=10",
-                    "--model.init_args.lr_scheduler.init_args.total=10",
+                    "--trainer.max_epochs=8",
+                    "--model.init_args.lr_scheduler.init_args.total=8",
                 ],
             )
         ],
