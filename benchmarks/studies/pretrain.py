@@ -211,6 +211,7 @@ def _write_rows(table: Path, name: str, path: Path) -> None:
             "step": file.facts["step"],
             "minutes": file.facts["minutes"],
             **metrics,
+            "commit": file.facts["commit"],  # the file that was just written is not committed yet
         }
         for label, metrics in file.facts["metrics"].items()
     ]

@@ -108,6 +108,7 @@ def test_a_name_becomes_a_file_rows_and_a_card(folder: Path, monkeypatch: pytest
     assert float(own["test/psnr"]) == metrics["noise of 10"]["test/psnr"]
     assert int(own["bytes"]) == file.path.stat().st_size
     assert own["torch"] == torch.__version__
+    assert own["commit"] == file.facts["commit"]
 
     card = (folder / "weights" / "README.md").read_text()
     assert card == cards.make_cards()
