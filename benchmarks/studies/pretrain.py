@@ -64,7 +64,7 @@ def train(stage: Stage, start: Path | None, places: Places, further: Sequence[st
     Raises:
         SystemExit: If ``fit`` fails, or what is there was trained by another command.
     """
-    root = places.runs / Path(stage.config).stem
+    root = places.runs / stage.folder
     command = ["fit", f"--config={stage.config}", f"--trainer.default_root_dir={root}", *stage.arguments, *further]
     command += [f"--data.init_args.{name}={places.data / path}" for name, path in stage.folders.items()]
     if stage.mixed is not None:
@@ -151,9 +151,7 @@ def make(name: str, places: Places, further: Sequence[str]) -> Path:
         **{key: getattr(recipe, key) for key in ("task", "data", "licence", "limits")},
         "command": " ".join(["python -m benchmarks.studies.pretrain", name, *further]),
         "commit": machine()["commit"],
-        "minutes": round(
-            sum(read_seconds(places.runs / Path(x.config).stem / "spent.txt") for x in recipe.stages) / 60, 1
-        ),
+        "minutes": round(sum(read_seconds(places.runs / x.folder / "spent.txt") for x in recipe.stages) / 60, 1),
     }
     measured: dict[str, Metrics] = {}
     for precision, half in _PRECISIONS.items():

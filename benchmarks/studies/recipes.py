@@ -1,6 +1,7 @@
 """What the weights in ``weights/`` are trained by: configurations, folders of data, and what is measured of them."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -12,12 +13,19 @@ class Stage(NamedTuple):
         folders: Arguments of its data that are folders → their paths below the folder of all data.
         mixed: Such a path, of the photographs that its data are mixed with; none: None.
         arguments: Further arguments of ``fit``.
+        name: Of its folder of runs, where another stage has the same file. Default: the file's.
     """
 
     config: str
     folders: Mapping[str, str]
     mixed: str | None = None
     arguments: Sequence[str] = ()
+    name: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """Its folder among those of the recipe's other stages."""
+        return self.name or Path(self.config).stem
 
 
 class Recipe(NamedTuple):
@@ -50,6 +58,7 @@ _CITY100 = (
     "printed postcards, photographed at two focal lengths"
 )
 _CITY100_LICENCE = "MIT, © 2019 Chang Chen"
+_GREY = {"clean_dir": "grey/Train400", "test_clean_dir": "grey/BSD68"}
 _SIGMA = "--data.init_args.degradation.init_args.sigma"
 
 
@@ -106,8 +115,19 @@ RECIPES: dict[str, Recipe] = {
     "denoise_gaussian": Recipe(
         task="white Gaussian noise of any σ from 5 to 50 of 255 removed from images; grey",
         stages=[
-            Stage(f"configs/pretrained/{name}.yaml", {"clean_dir": "grey/Train400", "test_clean_dir": "grey/BSD68"})
-            for name in ("denoise_gaussian_shallow", "denoise_gaussian")
+            Stage("configs/pretrained/denoise_gaussian_shallow.yaml", _GREY),
+            Stage("configs/pretrained/denoise_gaussian.yaml", _GREY),
+            Stage(
+                "configs/pretrained/denoise_gaussian.yaml",
+                _GREY,
+                arguments=[
+                    "--trainer.callbacks+=FreezeBatchNorms",
+                    "--trainer.max_epochs=4",
+                    "--model.init_args.optimizer.init_args.lr=0.0003",
+                    "--model.init_args.lr_scheduler.init_args.T_max=4",
+                ],
+                name="denoise_gaussian_frozen",
+            ),
         ],
         metrics=_PSNR,
         tests={

@@ -1,3 +1,4 @@
+from lit_modules.callbacks.batch_norms import FreezeBatchNorms
 from lit_modules.callbacks.class_predictions import ClassPredictions
 from lit_modules.callbacks.classification_report import ClassificationReport
 from lit_modules.callbacks.clip_bounds import ClipBounds
@@ -24,6 +25,7 @@ __all__ = [
     "CountReport",
     "CrowdPredictions",
     "FailedInputs",
+    "FreezeBatchNorms",
     "MapPredictions",
     "PictureLogger",
     "RestorationReport",
