@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from acda.layers.comparator import LEAST_HIDDEN, Comparator, add_bias, centred, windows
 from acda.ops.geometry import IntOrPair
+from acda.ops.subsampled import mend
 from acda.ops.tracing import untraced
 
 _EPS = 1e-5
@@ -82,6 +83,7 @@ class DDFConv2d(Comparator):
         if in_channels != out_channels:
             self.project = nn.Conv2d(in_channels, out_channels, 1, bias=False, device=device, dtype=dtype)
         self.spatial = nn.Conv2d(out_channels, side**2, 1, self.stride, device=device, dtype=dtype)
+        mend(self.spatial)
         self.squeeze = nn.Linear(out_channels, hidden_features, device=device, dtype=dtype)
         self.excite = nn.Linear(hidden_features, out_channels * side**2, device=device, dtype=dtype)
         self.scale = nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype))

@@ -11,6 +11,7 @@ from acda.layers.factory import NormFactory
 from acda.layers.norm_tanh import norm_tanh
 from acda.layers.observed import is_observed
 from acda.ops.geometry import Geometry, PaddingMode, pair
+from acda.ops.subsampled import mend
 from acda.ops.tracing import is_traced
 
 # Variance of tanh(g) for a standard normal g: ∫ tanh(g)² φ(g) dg.
@@ -89,6 +90,7 @@ class CoefficientGenerator(nn.Module):
             device=device,
             dtype=dtype,
         )
+        mend(self.conv2)
         self.norm2 = nn.Identity() if norm is None else norm(out_channels).to(device=device, dtype=dtype)
         self.reset_parameters()
 

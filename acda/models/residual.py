@@ -10,16 +10,16 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from acda.layers import ConvFactory, NormFactory
+from acda.ops.subsampled import mend
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int, norm: NormFactory) -> nn.Module | None:
     """Make what brings the input to the output's shape: nothing, or a strided 1×1 convolution with norm."""
     if stride == 1 and in_channels == out_channels:
         return None
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
-        norm(out_channels),
-    )
+    conv = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+    mend(conv)
+    return nn.Sequential(conv, norm(out_channels))
 
 
 class ResidualBlock(nn.Module):
@@ -134,6 +134,7 @@ class DynamicBottleneck(ResidualBlock):
     ) -> None:
         super().__init__(in_channels, out_channels, stride, norm)
         self.conv1 = nn.Conv2d(in_channels, width, 1, stride, bias=False)
+        mend(self.conv1)
         self.bn1 = norm(width)
         self.conv2 = conv(width, width, kernel_size, padding=kernel_size // 2, bias=False)
         self.bn2 = norm(width)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from acda.ops.subsampled import is_broken, mend
 from acda.ops.tracing import is_transformed, untraced
 
 
@@ -53,21 +54,16 @@ def lay_out(tensor: Tensor, channels_last: bool) -> Tensor:
 def lay_out_weights(network: nn.Module) -> None:
     """Bring the weights of a network's convolutions to channels last, so that what they give lies so too.
 
-    A network with a strided 1×1 convolution of fewer than 16 channels is left as it is: in backward of such a one with
-    channels last, oneDNN writes past the end of its memory (seen with torch 2.14 on a CPU with AVX-512).
+    A network with a convolution that could then break memory (:func:`acda.ops.subsampled.is_broken`) and is of a class
+    of its own, which cannot be mended, is left as it is.
 
     Args:
         network: Changed in place, but for what it computes. Unlike ``network.to(memory_format=torch.channels_last)``
             this passes over parameters of five dimensions.
     """
-    if any(_breaks_channels_last(module) for module in network.modules()):
+    mend(network)
+    if any(is_broken(module) for module in network.modules()):
         return
     for parameter in network.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-
-
-def _breaks_channels_last(module: nn.Module) -> bool:
-    if not isinstance(module, nn.Conv2d):
-        return False
-    return module.kernel_size == (1, 1) and module.stride != (1, 1) and module.in_channels // module.groups < 16

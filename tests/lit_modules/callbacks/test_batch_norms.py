@@ -16,7 +16,7 @@ from lit_modules.callbacks import FreezeBatchNorms
 @pytest.mark.parametrize("frozen", [True, False])
 def test_statistics_stay_through_validations_and_all_else_is_trained(tmp_path: Path, frozen: bool) -> None:
     torch.manual_seed(0)
-    network = AdResNet(10, 1, plain_depths=(1, 1), dynamic_depths=(1, 1), widths=(16, 16, 16, 16), small_images=True)
+    network = AdResNet(10, 1, plain_depths=(1, 1), dynamic_depths=(1, 1), widths=(4, 4, 4, 4), small_images=True)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     before = {name: value.clone() for name, value in network.state_dict().items()}
     Trainer(
