@@ -59,8 +59,7 @@ def parts(folder: Path, arrays: Path | None = None) -> dict[str, Part]:
     def operator(seconds: int, side: int) -> Part:
         return measured("operator", seconds, "--shapes", f"32x256x100x100x{side}", csv=f"operator_{side}")
 
-    runs = folder / _TRAINING_RUNS
-    files = ("--arrays", str(arrays), "--keep", str(runs), "--csv", f"{runs}.csv")
+    files = ("--arrays", str(arrays), "--keep", str(folder / _TRAINING_RUNS), "--csv", str(folder / "gpu_training.csv"))
     training = Part(("benchmarks.studies.cifar", *files, *_STUDY), 300)
     # Tests compile some 160 kernels, at one to two seconds each; what is measured, six for each shape.
     listed = {
@@ -90,7 +89,7 @@ class Progress:
     def __init__(self, path: Path, again: bool) -> None:
         self._path = path
         here = machine()
-        self._state = {"commit": here["commit"], "gpu": here["gpu"], "begun": {}, "done": {}}
+        self._state = {"commit": here["commit"], "gpu": here["gpu"], "begun": [], "done": {}}
         if path.exists() and not again:
             found = json.loads(path.read_text(encoding="utf-8"))
             if all(found[key] == self._state[key] for key in ("commit", "gpu")):
@@ -104,11 +103,12 @@ class Progress:
     def begin(self, name: str) -> bool:
         """Note that a part is begun; False if it was before, and so can go on with what it left."""
         begun = self._state["begun"]
-        assert isinstance(begun, dict)
-        first = name not in begun
-        begun[name] = True
+        assert isinstance(begun, list)
+        if name in begun:
+            return False
+        begun.append(name)
         self._write()
-        return first
+        return True
 
     def note(self, name: str, outcome: str) -> None:
         """Note that a part is done."""
@@ -157,9 +157,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             continue
         if options.minutes is not None and time.perf_counter() - started + part.seconds > 60 * options.minutes:
             break
-        if progress.begin(name) and name == "training":  # what is there is of another commit or GPU
-            shutil.rmtree(folder / _TRAINING_RUNS, ignore_errors=True)
-            (folder / f"{_TRAINING_RUNS}.csv").unlink(missing_ok=True)
+        if progress.begin(name) and name == "training":
+            shutil.rmtree(folder / _TRAINING_RUNS, ignore_errors=True)  # of another commit or GPU
         outcomes[name] = _run(part)
         if outcomes[name].startswith("done"):
             progress.note(name, outcomes[name])

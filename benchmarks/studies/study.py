@@ -14,11 +14,13 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import records
-from benchmarks.machine import ROOT, machine
+from benchmarks.machine import ROOT
+from benchmarks.studies.run_rows import RunRows
 
 
 class Candidate(NamedTuple):
@@ -59,9 +61,8 @@ def parser(module: str, description: str | None) -> argparse.ArgumentParser:
         type=Path,
         help="folder for the runs, finished ones are found there again; by default they are deleted",
     )
-    made.add_argument(
-        "--csv", type=Path, help="also write a row for each run here; a run whose row stands there is not repeated"
-    )
+    made.add_argument("--csv", type=Path, help="also write a row for each run here; rows of other runs are kept")
+    made.add_argument("--resume", action="store_true", help="do not repeat a run whose row stands in the file of --csv")
     return made
 
 
@@ -73,9 +74,6 @@ def run(
 ) -> list[records.Row]:
     """Train and test all candidates, seed by seed; print and write each row as it comes, then means over the seeds.
 
-    Rows that stand in the file are kept. Those of a candidate, a seed and further arguments that are asked for count as
-    what that run gave, whatever they were measured on: take them out to measure anew.
-
     Args:
         candidates: What is trained.
         options: From :func:`parser`.
@@ -83,47 +81,47 @@ def run(
         finish: Adds columns to a row.
 
     Returns:
-        A row for each run: facts, seed, metrics, what ``finish`` adds, and the seconds that ``fit`` took.
+        A row for each run: facts, seed, ``further`` as ``options`` if there is any, metrics, what ``finish`` adds, and
+        the seconds that ``fit`` took.
 
     Raises:
-        SystemExit: If a command fails; its output is printed. Or if it is interrupted.
+        SystemExit: If a command fails; its output is printed. Or if it is interrupted, or cannot be resumed.
     """
-    rows: list[records.Row] = []
+    if options.resume and options.csv is None:
+        sys.exit("--resume needs --csv, the file whose runs are not repeated")
     every = options.seeds * len(candidates)
     running: set[subprocess.Popen[str]] = set()
-    told: records.Row = {"options": " ".join(further)} if further else {}
-    written = records.read(options.csv) if options.csv is not None and options.csv.is_file() else []
+    table = RunRows(options.csv)
+    rows: list[records.Row] = []
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(options.jobs) as pool:
 
-        def one(number: int, seed: int) -> records.Row:
-            candidate = candidates[number]
+        def one(number: int, candidate: Candidate, seed: int, run: records.Row) -> records.Row:
             name = " ".join(map(str, candidate.facts.values()))
-            print(f"run {seed * len(candidates) + number + 1} of {every}: {name}, seed {seed}", file=sys.stderr)
-            folder = (options.keep or Path(scratch)) / _folder_name(candidate, seed, further)
+            print(f"run {number} of {every}: {name}, seed {seed}", file=sys.stderr)
+            folder = (options.keep or Path(scratch)) / _folder_name(run)
             found, seconds = _fit_and_test(candidate, seed, folder, further, running)
-            row = {**candidate.facts, "seed": seed, **told}
-            row |= {metric: float(found[metric]) for metric in candidate.metrics}
-            row |= finish(candidate, find_newest_run(folder)) if finish is not None else {}
-            return row | {"fit_seconds": seconds}
+            measured: records.Row = {metric: float(found[metric]) for metric in candidate.metrics}
+            measured |= finish(candidate, find_newest_run(folder)) if finish is not None else {}
+            return measured | {"fit_seconds": seconds}
 
-        waiting: list[Future[records.Row]] = []
-        for seed in range(options.seeds):
-            for number, candidate in enumerate(candidates):
-                wanted = {**candidate.facts, "seed": seed, "options": told.get("options")}
-                known = _find_row(written, wanted, candidate.metrics)
-                if known is None:
-                    waiting.append(pool.submit(one, number, seed))
-                else:
-                    rows.append(known | candidate.facts | {"seed": seed})
+        waiting: list[tuple[records.Row, Future[records.Row]]] = []
+        for number, (seed, candidate) in enumerate(product(range(options.seeds), candidates), 1):
+            run: records.Row = {**candidate.facts, "seed": seed}
+            if further:
+                run["options"] = " ".join(further)
+            known = table.find(run, candidate.metrics) if options.resume else None
+            if known is None:
+                waiting.append((run, pool.submit(one, number, candidate, seed, run)))
+            else:
+                rows.append(run | known)
         if rows:
             print(f"{len(rows)} of {every} runs stand in {options.csv}", file=sys.stderr)
         try:
-            for future in waiting:
-                rows.append(future.result())
+            for run, future in waiting:
+                measured = future.result()
+                rows.append(run | measured)
                 print(*rows[-1].values(), flush=True)
-                if options.csv is not None:
-                    written.append({**machine(), **rows[-1]})
-                    records.write(options.csv, written)
+                table.put(run, measured)
         except KeyboardInterrupt:
             for process in list(running):
                 process.terminate()
@@ -177,24 +175,10 @@ def read_seconds(file: Path) -> float:
     return float(file.read_text()) if file.is_file() else 0.0
 
 
-def _folder_name(candidate: Candidate, seed: int, further: Sequence[str]) -> str:
+def _folder_name(run: records.Row) -> str:
     """Name the folder of a run after all that tells it from others, so that no other is taken for it."""
-    parts = [*map(str, candidate.facts.values()), str(seed)]
-    if further:
-        parts.append(f"{zlib.crc32(' '.join(further).encode()):08x}")
+    parts = [f"{zlib.crc32(str(value).encode()):08x}" if key == "options" else str(value) for key, value in run.items()]
     return re.sub(r"[^\w.-]+", "-", "_".join(parts))
-
-
-def _find_row(
-    written: Sequence[records.Row], wanted: records.Row, metrics: Sequence[str]
-) -> dict[str, records.Value] | None:
-    """Find what was measured in a run among rows of a file; None if it, or one of the metrics, is not there."""
-    texts = {key: "" if value is None else str(value) for key, value in wanted.items()}
-    for row in written:
-        if all((row.get(key) or "") == text for key, text in texts.items()) and all(row.get(key) for key in metrics):
-            measured = {key: value for key, value in row.items() if key not in {*wanted, *machine()}}
-            return {key: float(value) for key, value in measured.items() if value}
-    return None
 
 
 def _fit_and_test(

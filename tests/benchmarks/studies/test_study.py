@@ -14,6 +14,7 @@ from benchmarks.studies.convolutions import ACDA_WIDTH, candidate, network
 from benchmarks.studies.matching import CONVOLUTIONS, match_width, network_in, parameters
 from datamodules import ShanghaiTechDataModule, SyntheticCrowdDataModule
 from datamodules.batches import CrowdBatch
+from tests.benchmarks import rows_of
 from tests.support.crowd_files import write_shanghaitech
 
 # Stands for cli.py: its error is the seed's square plus what --offset says, and it fails where told to.
@@ -92,28 +93,50 @@ def test_a_study_that_was_interrupted_repeats_no_finished_run(tmp_path: Path) ->
     assert all(path.stat().st_mtime_ns == time for path, time in began.items())
 
 
+@pytest.fixture
+def measured(tmp_path: Path) -> Path:
+    """A file with the first run of two experiments, of which the first's error is 7 instead of 0."""
+    file = tmp_path / "rows.csv"
+    compare.main(["a.yaml", "b.yaml", "--seeds=1", "--metric=test/error", f"--csv={file}"])
+    records.write(
+        file, [row | ({"test/error": "7"} if row["config"] == "a.yaml" else {}) for row in records.read(file)]
+    )
+    return file
+
+
 @pytest.mark.usefixtures("_program")
-def test_a_run_whose_row_stands_in_the_file_is_not_repeated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result = tmp_path / "rows.csv"
-    arguments = ["--metric=test/error", f"--csv={result}"]
-    compare.main(["a.yaml", "b.yaml", "--seeds=1", *arguments])
-    first = result.read_text().splitlines()
-    result.write_text("\n".join([first[0], first[1].replace("a.yaml,0,0,", "a.yaml,0,7,"), first[2]]) + "\n")
-    kept = result.read_text()
-    capsys.readouterr()
-    compare.main(["a.yaml", "--seeds=2", *arguments])
-    assert result.read_text().startswith(kept)
-    assert [(row["config"], row["seed"], row["test/error"]) for row in records.read(result)] == [
-        ("a.yaml", "0", "7"),
+@pytest.mark.parametrize(
+    # of 7 and 1 the deviation is 3 · √2, of 0 and 1 half of √2
+    ("resumed", "first", "mean"),
+    [(["--resume"], "7", "4 ± 4.24"), ([], "0", "0.5 ± 0.707")],
+)
+def test_a_row_of_a_run_counts_where_it_is_resumed_else_is_replaced(
+    measured: Path, resumed: list[str], first: str, mean: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compare.main(["a.yaml", "--seeds=2", "--metric=test/error", f"--csv={measured}", *resumed])
+    assert [(row["config"], row["seed"], row["test/error"]) for row in records.read(measured)] == [
+        ("a.yaml", "0", first),
         ("b.yaml", "0", "0"),
         ("a.yaml", "1", "1"),
     ]
-    assert capsys.readouterr().out.endswith("a.yaml  test/error 4 ± 4.24\n")  # of 7 and 1: 3 · √2
+    assert capsys.readouterr().out.endswith(f"a.yaml  test/error {mean}\n")
+
+
+@pytest.mark.usefixtures("_program")
+def test_a_run_without_a_metric_that_is_asked_for_is_repeated(measured: Path) -> None:
+    records.write(measured, [row | {"test/error": ""} for row in records.read(measured)])
+    compare.main(["a.yaml", "--seeds=1", "--metric=test/error", f"--csv={measured}", "--resume"])
+    assert [row["test/error"] for row in records.read(measured)] == ["0", ""]
+
+
+def test_without_a_file_nothing_can_be_resumed() -> None:
+    with pytest.raises(SystemExit, match="--resume needs --csv"):
+        compare.main(["a.yaml", "--metric=test/error", "--resume"])
 
 
 @pytest.mark.usefixtures("_program")
 def test_other_options_are_another_run(tmp_path: Path) -> None:
-    arguments = ["a.yaml", "--metric=test/error", "--seeds=1", f"--csv={tmp_path / 'rows.csv'}"]
+    arguments = ["a.yaml", "--metric=test/error", "--seeds=1", f"--csv={tmp_path / 'rows.csv'}", "--resume"]
     compare.main(arguments)
     compare.main([*arguments, "--offset=10"])
     rows = [(row["options"], row["test/error"]) for row in records.read(tmp_path / "rows.csv")]
@@ -126,7 +149,7 @@ def test_kept_runs_are_not_taken_for_those_of_others(tmp_path: Path) -> None:
     compare.main(["a.yaml", *arguments])
     compare.main(["b.yaml", "a.yaml", *arguments, "--offset=10"])
     metrics = sorted((tmp_path / "kept").glob("*/version_0/test/metrics.csv"))
-    rows = [row for path in metrics for row in csv.DictReader(path.open()) if row["test/error"]]
+    rows = [row for path in metrics for row in rows_of(path) if row["test/error"]]
     assert [(row["config"], row["test/error"]) for row in rows] == [
         ("a.yaml", "0.0"),
         ("a.yaml", "10.0"),
