@@ -22,6 +22,7 @@ import torch
 
 from benchmarks import records
 from benchmarks.machine import ROOT, machine
+from benchmarks.processes import call
 
 
 class Part(NamedTuple):
@@ -172,7 +173,7 @@ def _run(part: Part) -> str:
     print("$ python -m", *part.arguments, flush=True)
     started = time.perf_counter()
     try:
-        code = subprocess.run([sys.executable, "-m", *part.arguments], cwd=ROOT, timeout=part.seconds).returncode
+        code = call(["-m", *part.arguments], part.seconds)
     except subprocess.TimeoutExpired:
         return f"stopped after {part.seconds} s"
     return f"{'done' if code == 0 else f'failed with exit code {code}'} in {time.perf_counter() - started:.0f} s"

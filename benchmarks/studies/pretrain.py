@@ -5,21 +5,22 @@
 Trains by the recipe of that name (``benchmarks/studies/recipes.py``), tests the best checkpoint, and writes
 ``weights/NAME.safetensors``, its rows in ``benchmarks/results/pretrained.csv`` and the cards, ``weights/README.md``. A
 command that was interrupted goes on where it stopped. The file is in half precision if all metrics are then the same to
-the digits that are quoted, else in single precision; the metrics are those of the file itself.
+the digits that are quoted, else in single precision; the metrics are those of the file itself. ``--score`` trains
+nothing: it tests the file that is there once more, on all that its recipe names, and writes what it finds.
 """
 
 import csv
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
-from acda.models.weight_files import SUFFIX, read_weight_file, weights_folder
+from acda.models.weight_files import SUFFIX, encode_weights, find_pretrained, read_weight_file, weights_folder
 from benchmarks import records
 from benchmarks.machine import ROOT, machine
+from benchmarks.processes import call
 from benchmarks.studies import cards
 from benchmarks.studies.recipes import RECIPES, Recipe, Stage
 from benchmarks.studies.study import add_seconds, find_newest_run, read_seconds, resume
@@ -168,8 +169,30 @@ def make(name: str, places: Places, further: Sequence[str]) -> Path:
     path = weights_folder() / f"{name}{SUFFIX}"
     with whole_file(path) as unfinished:
         unfinished.write_bytes(content)
-    _write_rows(places.csv, name, path)
     return path
+
+
+def score(name: str, places: Places) -> Path:
+    """Test the file of a name, and write what is found into it.
+
+    Args:
+        name: Key of ``RECIPES``.
+        places: Where things are.
+
+    Returns:
+        The file.
+
+    Raises:
+        SystemExit: If there is none, or a command fails.
+    """
+    try:
+        file = read_weight_file(find_pretrained(name))
+    except ValueError as error:
+        sys.exit(str(error))
+    facts = {**file.facts, "metrics": test(file.path, RECIPES[name], places)}
+    with whole_file(file.path) as unfinished:
+        unfinished.write_bytes(encode_weights(file.tensors, file.config, facts, facts["precision"] == "half"))
+    return file.path
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -185,9 +208,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--runs", type=Path, default=Path("runs/pretrained"), help="folder of trainings (default: runs/pretrained)"
     )
     parser.add_argument("--csv", type=Path, default=ROOT / "benchmarks/results/pretrained.csv", help="table of metrics")
+    parser.add_argument("--score", action="store_true", help="train nothing, test the file that is there")
     options, further = parser.parse_known_args(arguments)
+    if options.score and further:
+        parser.error(f"--score trains nothing, got {' '.join(further)}")
     places = Places(options.data.absolute(), options.runs.absolute() / options.name, options.csv)
-    path = make(options.name, places, further)
+    path = score(options.name, places) if options.score else make(options.name, places, further)
+    _write_rows(places.csv, options.name, path)
     with whole_file(weights_folder() / cards.FILE) as unfinished:
         unfinished.write_text(cards.make_cards(), encoding="utf-8")
     facts = read_weight_file(path).facts
@@ -218,9 +245,9 @@ def _write_rows(table: Path, name: str, path: Path) -> None:
 
 
 def _run(arguments: Sequence[str]) -> None:
-    done = subprocess.run([sys.executable, "cli.py", *arguments], cwd=ROOT, check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
+    code = call(["cli.py", *arguments])
+    if code:
+        sys.exit(code)
 
 
 if __name__ == "__main__":

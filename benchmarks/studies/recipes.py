@@ -60,6 +60,8 @@ _CITY100 = (
 _CITY100_LICENCE = "MIT, © 2019 Chang Chen"
 _GREY = {"clean_dir": "grey/Train400", "test_clean_dir": "grey/BSD68"}
 _SIGMA = "--data.init_args.degradation.init_args.sigma"
+_SET12 = "--data.init_args.test_clean_dir={data}/grey/Set12"
+_SELF_ENSEMBLE = "--model.init_args.self_ensemble=true"
 
 
 def _zoom(scale: int, folder: str, camera: str) -> Recipe:
@@ -132,7 +134,9 @@ RECIPES: dict[str, Recipe] = {
         metrics=_PSNR,
         tests={
             **{f"BSD68, σ = {sigma}": [f"{_SIGMA}={sigma}"] for sigma in (15, 25, 50)},
-            "Set12, σ = 25": [f"{_SIGMA}=25", "--data.init_args.test_clean_dir={data}/grey/Set12"],
+            "Set12, σ = 25": [f"{_SIGMA}=25", _SET12],
+            "BSD68, σ = 25, mean of eight turns and flips": [f"{_SIGMA}=25", _SELF_ENSEMBLE],
+            "Set12, σ = 25, mean of eight turns and flips": [f"{_SIGMA}=25", _SET12, _SELF_ENSEMBLE],
         },
         data=(
             "the 400 images of 180 × 180 pixels of Chen and Pock (Trainable Nonlinear Reaction Diffusion, 2017), parts "

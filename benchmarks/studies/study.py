@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from benchmarks import records
 from benchmarks.machine import ROOT
+from benchmarks.processes import stopped_together
 from benchmarks.studies.run_rows import RunRows
 
 
@@ -93,7 +94,7 @@ def run(
     running: set[subprocess.Popen[str]] = set()
     table = RunRows(options.csv)
     rows: list[records.Row] = []
-    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(options.jobs) as pool:
+    with stopped_together(), tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(options.jobs) as pool:
 
         def one(number: int, candidate: Candidate, seed: int, run: records.Row) -> records.Row:
             name = " ".join(map(str, candidate.facts.values()))

@@ -116,12 +116,34 @@ def test_a_name_becomes_a_file_rows_and_a_card(folder: Path, monkeypatch: pytest
     for words in ("random pixels", "none is needed", "**Not good for**: Anything.", "pretrain cifar10`"):
         assert words in card
 
+    self_ensemble = [*recipe.tests["noise of 10"], "--model.init_args.self_ensemble=true"]
+    tests = {**recipe.tests, "the mean of eight": self_ensemble}
+    monkeypatch.setitem(RECIPES, "cifar10", recipe._replace(tests=tests, task="anything else"))
+    pretrain.main([*command, "--score"])
+    scored = read_weight_file(file.path)
+    assert {**scored.facts, "metrics": None} == {**file.facts, "metrics": None}
+    assert scored.config == file.config
+    assert all(torch.equal(value, file.tensors[key]) for key, value in scored.tensors.items())
+    assert scored.facts["metrics"].keys() == tests.keys()
+    assert scored.facts["metrics"]["noise of 10"] == metrics["noise of 10"]
+    with table.open() as rows:
+        assert [row["held_out"] for row in csv.DictReader(rows)] == [*tests, "theirs"]
+    assert "| the mean of eight | " in (folder / "weights" / "README.md").read_text()
+
     def never(command: list[str]) -> None:
         raise AssertionError("was trained again")
 
     monkeypatch.setattr(pretrain, "_run", never)
     places = pretrain.Places(folder / "data", folder / "runs" / "cifar10", table)
     assert pretrain.train(recipe.stages[0], None, places, []) == first
+
+
+def test_only_what_is_there_is_scored(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="pretrained:cifar10: no weights in"):
+        pretrain.main(["cifar10", "--score", f"--runs={folder}"])
+    with pytest.raises(SystemExit):
+        pretrain.main(["cifar10", "--score", "--trainer.max_epochs=3"])
+    assert "--score trains nothing, got --trainer.max_epochs=3" in capsys.readouterr().err
 
 
 def test_an_interrupted_training_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
