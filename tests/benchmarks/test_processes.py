@@ -19,12 +19,14 @@ def end(*_):
 signal.signal(signal.SIGTERM, end)
 pathlib.Path("begun.tmp").write_text(str(os.getpid()))
 os.rename("begun.tmp", "begun")
-time.sleep(600)
+time.sleep(120)
 """
+# SIGINT is ignored in what a shell started in the background.
+_TAKE_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
 CALLS = {
-    "study": "from benchmarks.studies import compare, study; study.ROOT = {folder!r}; "
+    "study": f"{_TAKE_SIGINT}from benchmarks.studies import compare, study; study.ROOT = {{folder!r}}; "
     "compare.main(['a.yaml', '--metric=test/error', '--seeds=1'])",
-    "pretrain": "from benchmarks import processes; processes.ROOT = {folder!r}; "
+    "pretrain": f"{_TAKE_SIGINT}from benchmarks import processes; processes.ROOT = {{folder!r}}; "
     "from benchmarks.studies import pretrain; pretrain.main(['cifar10', '--runs={folder}/runs'])",
 }
 
@@ -47,9 +49,12 @@ def folder(tmp_path: Path) -> Path:
 def test_what_was_started_ends_with_the_process(which: str, number: int, folder: Path) -> None:
     command = [sys.executable, "-c", CALLS[which].format(folder=str(folder))]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-        wait_for(folder / "begun")
-        process.send_signal(number)
-        error = process.communicate(timeout=60)[1]
+        try:
+            wait_for(folder / "begun")
+            process.send_signal(number)
+            error = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
     assert process.returncode == 128 + signal.SIGINT, error
     assert "Traceback" not in error
     assert (folder / "ended").exists()
