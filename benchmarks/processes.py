@@ -1,10 +1,11 @@
-"""Processes that measure for another one."""
+"""Processes that are started for measuring, and end with the one that started them."""
 
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from benchmarks.machine import ROOT
 
@@ -27,12 +28,13 @@ def stopped_together() -> Iterator[None]:
         signal.signal(signal.SIGTERM, former)
 
 
-def call(arguments: Sequence[str], seconds: float | None = None) -> int:
+def call(arguments: Sequence[str], seconds: float | None = None, **options: Any) -> int:
     """Run Python in the project's folder, and end it in good order where this process is stopped.
 
     Args:
         arguments: Of Python.
         seconds: After which it is ended. Default: never.
+        **options: Of ``subprocess.Popen``.
 
     Returns:
         Its exit code.
@@ -41,7 +43,7 @@ def call(arguments: Sequence[str], seconds: float | None = None) -> int:
         subprocess.TimeoutExpired: After ``seconds``.
         SystemExit: If this process is interrupted, or asked to end.
     """
-    with stopped_together(), subprocess.Popen([sys.executable, *arguments], cwd=ROOT) as process:
+    with stopped_together(), subprocess.Popen([sys.executable, *arguments], cwd=ROOT, **options) as process:
         try:
             return process.wait(seconds)
         except (KeyboardInterrupt, subprocess.TimeoutExpired) as reason:

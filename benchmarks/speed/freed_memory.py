@@ -23,7 +23,7 @@ import numpy as np
 from lightning.pytorch import Callback, Trainer
 
 from benchmarks import records
-from benchmarks.machine import ROOT
+from benchmarks.processes import call
 from benchmarks.speed.timing import progress
 
 _HEADINGS = {
@@ -165,8 +165,8 @@ def run(experiment: Experiment, keep: bool, folder: Path) -> records.Row:
         *("--trainer.enable_progress_bar=false", "--log_level=error", f"--trainer.callbacks+={json.dumps(meter)}"),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACDA_KEEP_MEMORY": str(int(keep))}
-    command = [sys.executable, "cli.py", *arguments, *common]
-    if subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=False).returncode:
+    command = ["cli.py", *arguments, *common]
+    if call(command, env=environment, stdout=subprocess.DEVNULL):
         sys.exit(" ".join(command))  # which has said what is wrong
     found: records.Row = json.loads(file.read_text(encoding="utf-8"))
     file.unlink()

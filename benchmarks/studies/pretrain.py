@@ -196,10 +196,13 @@ def score(name: str, places: Places) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make the weights of a name.
+    """Make the weights of a name, or score those that there are.
 
     Args:
         arguments: Command line, by default the process's; what is not known here goes to ``fit``.
+
+    Raises:
+        SystemExit: If a command fails, there is nothing to score, or the command line is wrong.
     """
     parser = records.plain_parser("studies.pretrain", __doc__, epilog="What is not known here goes to fit.")
     parser.add_argument("name", choices=tuple(RECIPES), help="which weights")

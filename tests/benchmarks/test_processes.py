@@ -21,12 +21,12 @@ pathlib.Path("begun.tmp").write_text(str(os.getpid()))
 os.rename("begun.tmp", "begun")
 time.sleep(120)
 """
-# SIGINT is ignored in what a shell started in the background.
-_TAKE_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+# What a shell starts in the background ignores SIGINT.
+TAKE_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
 CALLS = {
-    "study": f"{_TAKE_SIGINT}from benchmarks.studies import compare, study; study.ROOT = {{folder!r}}; "
+    "study": "from benchmarks.studies import compare, study; study.ROOT = {folder!r}; "
     "compare.main(['a.yaml', '--metric=test/error', '--seeds=1'])",
-    "pretrain": f"{_TAKE_SIGINT}from benchmarks import processes; processes.ROOT = {{folder!r}}; "
+    "pretrain": "from benchmarks import processes; processes.ROOT = {folder!r}; "
     "from benchmarks.studies import pretrain; pretrain.main(['cifar10', '--runs={folder}/runs'])",
 }
 
@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("which", CALLS)
 def test_what_was_started_ends_with_the_process(which: str, number: int, folder: Path) -> None:
-    command = [sys.executable, "-c", CALLS[which].format(folder=str(folder))]
+    command = [sys.executable, "-c", TAKE_SIGINT + CALLS[which].format(folder=str(folder))]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         try:
             wait_for(folder / "begun")
