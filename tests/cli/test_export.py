@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 
 import acda
 from acda import ACDAConv2d, models
-from acda.models import AdResNet, CrowdCounter, LeNet, Restorer
+from acda.models import AdResNet, CrowdCounter, LeNet, Restorer, pretrained
 from lit_modules import export
 from lit_modules.errors import UsageError
 from lit_modules.export import export_network
@@ -253,6 +253,39 @@ def test_a_file_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(UsageError, match="differs from the network by"):
         export_network(nn.Conv2d(1, 1, 1), path, "torch_export")
     assert [file.read_text() for file in path.parent.iterdir()] == ["earlier"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_counter_counts_in_what_it_is_compared_on(seed: int) -> None:
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        density = pretrained("crowd_rendered")(export.draw_images(2, 3, 96, 96))
+    # heads of a pixel times density_scale; rounding of float32 is some 1e-5 in it
+    assert density.amax((1, 2, 3)).min() > 0.1
+
+
+def test_images_that_are_compared_on_have_their_size_and_spread() -> None:
+    torch.manual_seed(0)
+    images = export.draw_images(20, 3, 61, 100)
+    assert images.shape == (20, 3, 61, 100)
+    assert images.mean() == pytest.approx(0, abs=0.05)
+    assert images.std() == pytest.approx((1 + 1 / 16) ** 0.5, abs=0.05)
+    assert images[..., 1:].sub(images[..., :-1])[..., :7].std() == pytest.approx(2**0.5 / 4, rel=0.05), (
+        "noise in a block"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_counter_that_comes_with_the_project_is_exported(threads: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        exported = export_network(pretrained("crowd_rendered"), tmp_path / "model.onnx", "onnx")
+    finally:
+        torch.set_num_threads(before)
+    assert exported.largest > 1
 
 
 def test_sizes_that_the_network_does_not_take(tmp_path: Path) -> None:
