@@ -38,6 +38,8 @@ NETWORKS = {
 }
 CHOICES: dict[str, dict[str, Any]] = {
     "as it is": {},
+    "generator (1, 3)": {"generator_kernel_sizes": [1, 3]},
+    "generator (3, 1)": {"generator_kernel_sizes": [3, 1]},
     "generator (3, 3)": {"generator_kernel_sizes": [3, 3]},
     "generator (1, 1)": {"generator_kernel_sizes": [1, 1]},
     "batch norms": {"norm": "torch.nn.BatchNorm2d"},

@@ -26,15 +26,17 @@ def test_all_layers_have_the_choice_and_nothing_else_changes(data: str, choice: 
     layers, before = ([m for m in n.modules() if isinstance(m, acda.ACDAConv2d)] for n in (network, plain))
     assert len(layers) == len(before) == 2
     for layer, as_it_was in zip(layers, before, strict=True):
-        generator = layer.generator
-        sides = [generator.conv1.kernel_size[0], generator.conv2.kernel_size[0]]
-        assert sides == choices.CHOICES[choice].get("generator_kernel_sizes", [1, 3])
+        assert _sides(layer) == choices.CHOICES[choice].get("generator_kernel_sizes", _sides(as_it_was))
         norm = {"batch norms": "BatchNorm2d", "group norms": "GroupNorm", "no norms": "Identity"}.get(choice)
-        assert type(generator.norm2).__name__ == (norm or type(as_it_was.generator.norm2).__name__)
+        assert type(layer.generator.norm2).__name__ == (norm or type(as_it_was.generator.norm2).__name__)
         for name in ("num_atoms", "num_bases", "scales"):
             assert getattr(layer, name) == CHANGED.get(choice, {}).get(name, getattr(as_it_was, name))
         side = layer.kernel_size[0]
         assert layer.bases.shape[0] == side**2 or choice != "direct atoms"
+
+
+def _sides(layer: acda.ACDAConv2d) -> list[int]:
+    return [layer.generator.conv1.kernel_size[0], layer.generator.conv2.kernel_size[0]]
 
 
 def test_the_choice_is_a_second_configuration(tmp_path: Path) -> None:
