@@ -49,6 +49,8 @@ class ACDAConv2d(AdaptiveConvolution):
         generator_kernel_sizes: Its two kernel sizes l_a, l_b, odd. The authors' published layer has (3, 3) and
             ``hidden_channels = max(64, m·K / 2)``.
         norm: Makes the generator's norms from their channels; None for none (for restoration, or batches of one).
+        initial_adaptivity: Share of the coefficients' variance, before the last tanh, that differs from pixel to pixel
+            at first, from 0 to 1; the rest is a filter that all pixels share, as in ``Conv2d``.
         bases: Makes other bases ``[K, l, l]`` from ``kernel_size``, such as :func:`acda.identity_bases` for the paper's
             single-level version; then ``num_bases`` is unused and ``scales`` must be None.
         backend: As in :func:`acda.adaptive_conv2d`.
@@ -96,6 +98,7 @@ class ACDAConv2d(AdaptiveConvolution):
         hidden_channels: int = 64,
         generator_kernel_sizes: Sequence[int] = (1, 3),
         norm: NormFactory | None = nn.BatchNorm2d,
+        initial_adaptivity: float = 1.0,
         bases: Callable[[int], Tensor] | None = None,
         backend: str = "auto",
     ) -> None:
@@ -130,6 +133,7 @@ class ACDAConv2d(AdaptiveConvolution):
             padding_mode,
             device,
             dtype,
+            initial_adaptivity,
         )
         weight_shape = (out_channels, in_channels // groups, num_atoms)
         self.weight = nn.Parameter(torch.empty(weight_shape, device=device, dtype=dtype))

@@ -36,9 +36,12 @@ class CoefficientGenerator(nn.Module):
         padding_mode: How the input and the hidden features continue beyond the border.
         device: Where the parameters lie.
         dtype: Their type.
+        initial_adaptivity: Share, from 0 to 1, of the variance that differs from pixel to pixel before the last tanh
+            at first. The rest is drawn for each coefficient, by the bias, and is a filter that all pixels share.
 
     Raises:
-        ValueError: If a kernel size is even.
+        ValueError: If a kernel size is even, or ``initial_adaptivity`` is out of range, or below 1 with a norm that has
+            no weight and bias.
 
     Reference:
         Paper section 3.2, Figure 4; widths from section 4.4.
@@ -56,13 +59,17 @@ class CoefficientGenerator(nn.Module):
         padding_mode: PaddingMode = "zeros",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        initial_adaptivity: float = 1.0,
     ) -> None:
         super().__init__()
+        if not 0 <= initial_adaptivity <= 1:
+            raise ValueError(f"initial_adaptivity must be from 0 to 1, got {initial_adaptivity}")
         first, second = pair(kernel_sizes, "generator_kernel_sizes", 1)
         if first % 2 == 0 or second % 2 == 0:
             raise ValueError(f"generator_kernel_sizes must be odd, got {kernel_sizes}")
         self.num_atoms = num_atoms
         self.num_bases = num_bases
+        self.initial_adaptivity = initial_adaptivity
         # The window of output i is centred at input i·stride + inset; the second convolution must be so too.
         insets = [d * (geometry.kernel_size // 2) - p for d, p in zip(geometry.dilation, geometry.padding, strict=True)]
         margins = [second // 2 - inset for inset in insets]
@@ -92,6 +99,10 @@ class CoefficientGenerator(nn.Module):
         )
         mend(self.conv2)
         self.norm2 = nn.Identity() if norm is None else norm(out_channels).to(device=device, dtype=dtype)
+        if initial_adaptivity < 1 and None in self._scales_and_shifts():
+            raise ValueError(
+                f"initial_adaptivity must be 1 with a norm without weight and bias, got {initial_adaptivity}"
+            )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -111,6 +122,18 @@ class CoefficientGenerator(nn.Module):
             reset = getattr(norm, "reset_parameters", None)
             if reset is not None:
                 reset()
+        if self.initial_adaptivity < 1:
+            scales, shifts = self._scales_and_shifts()
+            assert scales is not None
+            assert shifts is not None
+            with torch.no_grad():
+                scales.mul_(math.sqrt(self.initial_adaptivity))
+            nn.init.normal_(shifts, std=math.sqrt(1 - self.initial_adaptivity))
+
+    def _scales_and_shifts(self) -> tuple[Tensor | None, Tensor | None]:
+        """What scales and shifts the coefficients before the last tanh."""
+        last = self.conv2 if isinstance(self.norm2, nn.Identity) else self.norm2
+        return getattr(last, "weight", None), getattr(last, "bias", None)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, C, H, W]`` to coefficients ``[N, m, K, H_out, W_out]`` in (−1, 1)."""

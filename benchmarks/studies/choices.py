@@ -45,6 +45,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "batch norms": {"norm": "torch.nn.BatchNorm2d"},
     "group norms": {"norm": "acda.GroupNorm"},
     "no norms": {"norm": None},
+    "filters begin static": {"initial_adaptivity": 1 / 16},
     "3 atoms": {"num_atoms": 3},
     "12 atoms": {"num_atoms": 12},
     "3 bases a scale": {"num_bases": 3},

@@ -12,7 +12,8 @@ import torch
 from scipy.integrate import quad
 from torch import Tensor, nn
 
-from acda import ACDAConv2d, fourier_bessel_bases, identity_bases
+from acda import ACDAConv2d, GroupNorm, fourier_bessel_bases, identity_bases
+from acda.layers.factory import NormFactory
 from acda.layers.generator import TANH_VARIANCE
 from acda.ops import functional
 from tests.support.oracle import error_ratio
@@ -54,6 +55,8 @@ def test_attributes_of_conv2d() -> None:
         ((32, 32), 7, {"groups": 32}, 4),
         ((16, 16), 5, {"bases": identity_bases}, 4),
         ((16, 16), 7, {"generator_kernel_sizes": (3, 3), "scales": (3, 7)}, 4),
+        ((16, 16), 7, {"initial_adaptivity": 1 / 16}, 8),
+        ((16, 16), 7, {"initial_adaptivity": 0}, 8),
     ],
 )
 def test_initialisation_preserves_variance(
@@ -77,6 +80,21 @@ def test_coefficients_use_their_range_at_the_start(norm: type[nn.Module] | None)
     with torch.no_grad():
         variance = float(layer.coefficients(torch.randn(2, 64, 16, 16)).var())
     assert variance == pytest.approx(expected, rel=0.2)
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d, GroupNorm, None], ids=["batch", "group", "none"])
+@pytest.mark.parametrize("share", [0.0, 1 / 16, 0.5, 1.0])
+def test_a_share_of_the_variance_is_adaptive_at_the_start(norm: NormFactory | None, share: float) -> None:
+    """Before the last tanh the variance over pixels is the share, that over coefficients of their means the rest."""
+    layer = ACDAConv2d(64, 4, 7, num_atoms=24, norm=norm, initial_adaptivity=share)
+    with torch.no_grad():
+        reached = layer.coefficients(torch.randn(8, 64, 20, 20)).double().atanh().flatten(1, 2)
+    over_pixels = reached.var(dim=(0, 2, 3)).mean()
+    assert float(over_pixels) == pytest.approx(share, rel=0.25, abs=1e-9)
+    assert float(reached.mean(dim=(0, 2, 3)).var()) == pytest.approx(1 - share, rel=0.25, abs=0.02)
+    layer.reset_parameters()
+    again = layer.coefficients(torch.randn(8, 64, 20, 20)).detach().double().atanh().flatten(1, 2)
+    assert float(again.var(dim=(0, 2, 3)).mean()) == pytest.approx(share, rel=0.25, abs=1e-9)
 
 
 @pytest.mark.parametrize("norm", [nn.BatchNorm2d, None], ids=["norm", "no-norm"])

@@ -1,9 +1,12 @@
 """What ``ACDAConv2d`` refuses: each error names the argument, what was given and what is allowed."""
 
+import math
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from acda import ACDAConv2d, identity_bases
 
@@ -29,6 +32,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"hidden_channels": 0}, "hidden_channels must be at least 1, got 0"),
     ({"generator_kernel_sizes": (1, 2)}, r"generator_kernel_sizes must be odd, got \(1, 2\)"),
     ({"generator_kernel_sizes": (1, 2, 3)}, r"generator_kernel_sizes must be .*pair .*got \(1, 2, 3\)"),
+    ({"initial_adaptivity": -0.1}, "initial_adaptivity must be from 0 to 1, got -0.1"),
+    ({"initial_adaptivity": 2}, "initial_adaptivity must be from 0 to 1, got 2"),
+    ({"initial_adaptivity": math.nan}, "initial_adaptivity must be from 0 to 1, got nan"),
+    (
+        {"initial_adaptivity": 0.5, "norm": partial(nn.BatchNorm2d, affine=False)},
+        "initial_adaptivity must be 1 with a norm without weight and bias, got 0.5",
+    ),
     ({"bases": identity_bases, "scales": (3,)}, r"scales must be None where bases is given, got \(3,\)"),
     ({"bases": lambda side: torch.eye(side)}, r"bases must make a tensor of shape \[K, 7, 7\], got \(7, 7\)"),
     ({"backend": "cuda"}, r"backend must be 'auto' or one of \[.*'reference'.*\], got 'cuda'"),
