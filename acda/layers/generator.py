@@ -99,10 +99,8 @@ class CoefficientGenerator(nn.Module):
         )
         mend(self.conv2)
         self.norm2 = nn.Identity() if norm is None else norm(out_channels).to(device=device, dtype=dtype)
-        if initial_adaptivity < 1 and None in self._scales_and_shifts():
-            raise ValueError(
-                f"initial_adaptivity must be 1 with a norm without weight and bias, got {initial_adaptivity}"
-            )
+        if initial_adaptivity < 1 and any(each is None for each in self._scales_and_shifts()):
+            raise ValueError(f"initial_adaptivity must be 1 if norm has no weight and bias, got {initial_adaptivity}")
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -131,7 +129,7 @@ class CoefficientGenerator(nn.Module):
             nn.init.normal_(shifts, std=math.sqrt(1 - self.initial_adaptivity))
 
     def _scales_and_shifts(self) -> tuple[Tensor | None, Tensor | None]:
-        """What scales and shifts the coefficients before the last tanh."""
+        """Return what scales and shifts the coefficients before the last tanh."""
         last = self.conv2 if isinstance(self.norm2, nn.Identity) else self.norm2
         return getattr(last, "weight", None), getattr(last, "bias", None)
 

@@ -37,7 +37,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"initial_adaptivity": math.nan}, "initial_adaptivity must be from 0 to 1, got nan"),
     (
         {"initial_adaptivity": 0.5, "norm": partial(nn.BatchNorm2d, affine=False)},
-        "initial_adaptivity must be 1 with a norm without weight and bias, got 0.5",
+        "initial_adaptivity must be 1 if norm has no weight and bias, got 0.5",
     ),
     ({"bases": identity_bases, "scales": (3,)}, r"scales must be None where bases is given, got \(3,\)"),
     ({"bases": lambda side: torch.eye(side)}, r"bases must make a tensor of shape \[K, 7, 7\], got \(7, 7\)"),
