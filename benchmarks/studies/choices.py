@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.studies.choices --csv benchmarks/results/choices.csv``
 
-LeNet + ACDA on CIFAR-10, the small counter on ShanghaiTech A. Recipes are those of the YAML files; parameters differ
-with the choice, and are told.
+LeNet + ACDA on CIFAR-10, the small counter on ShanghaiTech A, the small restorer on PolyU. Recipes are those of the
+YAML files; parameters differ with the choice, and are told.
 """
 
 import tempfile
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from benchmarks import records
-from benchmarks.studies import study
+from benchmarks.studies import restoration, study
 from benchmarks.studies.matching import network_in, parameters
 
 
@@ -25,16 +25,24 @@ class Tried(NamedTuple):
         config: The experiment's YAML file.
         owner: Names of arguments that lead from the network to what takes the convolution.
         metrics: Names of test metrics.
+        data: Arguments of the command line for other data than the configuration's.
     """
 
     config: str
     owner: Sequence[str]
     metrics: Sequence[str]
+    data: Sequence[str] = ()
 
 
 NETWORKS = {
     "cifar10": Tried("configs/cifar10/lenet_acda.yaml", (), ("test/top1_error",)),
     "shanghaitech_a": Tried("configs/crowd/shanghaitech_a_small.yaml", ("backbone",), ("test/mae", "test/rmse")),
+    "polyu": Tried(
+        "configs/sample_photos/denoising_acda.yaml",
+        (),
+        ("test/psnr", "test/ssim"),
+        (*restoration.TASKS["polyu"].data, "--data.init_args.data_dir=data/polyu"),
+    ),
 }
 CHOICES: dict[str, dict[str, Any]] = {
     "as it is": {},
@@ -45,7 +53,10 @@ CHOICES: dict[str, dict[str, Any]] = {
     "batch norms": {"norm": "torch.nn.BatchNorm2d"},
     "group norms": {"norm": "acda.GroupNorm"},
     "no norms": {"norm": None},
-    "filters begin static": {"initial_adaptivity": 1 / 16},
+    "adaptive from the start": {"initial_adaptivity": 1},
+    "static at first": {"initial_adaptivity": 1 / 16},
+    "a quarter adaptive at first": {"initial_adaptivity": 1 / 4},
+    "batch norms, adaptive from the start": {"norm": "torch.nn.BatchNorm2d", "initial_adaptivity": 1},
     "3 atoms": {"num_atoms": 3},
     "12 atoms": {"num_atoms": 12},
     "3 bases a scale": {"num_bases": 3},
@@ -75,7 +86,7 @@ def candidate(data: str, choice: str, folder: Path) -> study.Candidate:
         choice: Key of ``CHOICES``.
         folder: Where the file is written.
     """
-    config, _, metrics = NETWORKS[data]
+    config, _, metrics, further = NETWORKS[data]
     changed = changes(data, choice)
     facts: records.Row = {
         "data": data,
@@ -84,7 +95,7 @@ def candidate(data: str, choice: str, folder: Path) -> study.Candidate:
     }
     file = folder / f"{data}_{list(CHOICES).index(choice)}.yaml"
     file.write_text(yaml.safe_dump({"model": {"init_args": {"network": changed}}}))
-    return study.Candidate(config, facts, metrics, [f"--config={file}"])
+    return study.Candidate(config, facts, metrics, [*further, f"--config={file}"])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -94,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Command line, by default the process's; what is not known here goes to ``fit`` and ``test``.
     """
     parser = study.parser("studies.choices", __doc__)
-    parser.add_argument("--data", nargs="+", choices=tuple(NETWORKS), default=tuple(NETWORKS), help="default: both")
+    parser.add_argument("--data", nargs="+", choices=tuple(NETWORKS), default=tuple(NETWORKS), help="default: all")
     parser.add_argument("--only", nargs="+", choices=tuple(CHOICES), default=tuple(CHOICES), help="default: all")
     options, further = parser.parse_known_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:

@@ -82,6 +82,18 @@ def test_coefficients_use_their_range_at_the_start(norm: type[nn.Module] | None)
     assert variance == pytest.approx(expected, rel=0.2)
 
 
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d, None], ids=["norm", "no-norm"])
+def test_a_layer_without_a_static_part_cannot_tell_an_image_from_its_negative_at_first(
+    norm: type[nn.Module] | None,
+) -> None:
+    """Coefficients are odd in the image, which they multiply; a static part takes that away."""
+    x = torch.randn(2, 3, 9, 9)
+    wholly, partly = (ACDAConv2d(3, 4, 5, norm=norm, initial_adaptivity=share) for share in (1.0, 0.5))
+    with torch.no_grad():
+        assert error_ratio(wholly(-x), wholly(x)) < 1e-5
+        assert error_ratio(partly(-x), partly(x)) > 0.1
+
+
 @pytest.mark.parametrize("norm", [nn.BatchNorm2d, GroupNorm, None], ids=["batch", "group", "none"])
 @pytest.mark.parametrize("share", [0.0, 1 / 16, 0.5, 1.0])
 def test_a_share_of_the_variance_is_adaptive_at_the_start(norm: NormFactory | None, share: float) -> None:

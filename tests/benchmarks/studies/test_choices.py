@@ -1,3 +1,4 @@
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ CHANGED: dict[str, dict[str, Any]] = {
     "3 bases a scale": {"num_bases": 3},
     "smallest scale": {"scales": [3]},
 }
+NORMS = {
+    "batch norms": "BatchNorm2d",
+    "batch norms, adaptive from the start": "BatchNorm2d",
+    "group norms": "GroupNorm",
+    "no norms": "Identity",
+}
 
 
 @pytest.mark.parametrize("data", choices.NETWORKS)
@@ -22,17 +29,24 @@ CHANGED: dict[str, dict[str, Any]] = {
 def test_all_layers_have_the_choice_and_nothing_else_changes(data: str, choice: str) -> None:
     config = choices.NETWORKS[data].config
     with torch.device("meta"):
-        network, plain = network_in(config, choices.changes(data, choice)), network_in(config)
+        network, plain = network_in(config, choices.changes(data, choice)), _unchanged(config)
     layers, before = ([m for m in n.modules() if isinstance(m, acda.ACDAConv2d)] for n in (network, plain))
-    assert len(layers) == len(before) == 2
+    assert len(layers) == len(before) > 1
     for layer, as_it_was in zip(layers, before, strict=True):
+        generator = layer.generator
         assert _sides(layer) == choices.CHOICES[choice].get("generator_kernel_sizes", _sides(as_it_was))
-        norm = {"batch norms": "BatchNorm2d", "group norms": "GroupNorm", "no norms": "Identity"}.get(choice)
-        assert type(layer.generator.norm2).__name__ == (norm or type(as_it_was.generator.norm2).__name__)
+        assert type(generator.norm2).__name__ == NORMS.get(choice, type(as_it_was.generator.norm2).__name__)
+        share = choices.CHOICES[choice].get("initial_adaptivity", as_it_was.generator.initial_adaptivity)
+        assert generator.initial_adaptivity == share
         for name in ("num_atoms", "num_bases", "scales"):
             assert getattr(layer, name) == CHANGED.get(choice, {}).get(name, getattr(as_it_was, name))
         side = layer.kernel_size[0]
         assert layer.bases.shape[0] == side**2 or choice != "direct atoms"
+
+
+@lru_cache
+def _unchanged(config: str) -> torch.nn.Module:
+    return network_in(config)
 
 
 def _sides(layer: acda.ACDAConv2d) -> list[int]:
