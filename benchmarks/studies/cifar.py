@@ -11,6 +11,7 @@ import pickle
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.studies import study
+from benchmarks.studies.matching import network_in, parameters
 from datamodules.classification.cifar_files import read_images, read_names
 
 DATA = ("cifar10", "cifar100")
@@ -103,16 +105,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"--trainer.max_epochs={options.epochs}",
             f"--model.init_args.lr_scheduler.init_args.T_max={options.epochs}",
         ]
-        metrics = ["test/top1_error"]
         candidates = [
             study.Candidate(
-                CONFIGS[name].format(data=data),
-                {"data": data, "convolution": name, "images": images, "epochs": options.epochs},
-                metrics,
+                config,
+                {
+                    "data": data,
+                    "convolution": name,
+                    "parameters": parameters(partial(network_in, config)),
+                    "images": images,
+                    "epochs": options.epochs,
+                },
+                ["test/top1_error"],
                 recipe,
             )
             for data in options.data
             for name in options.only
+            for config in [CONFIGS[name].format(data=data)]
         ]
         study.run(candidates, options, further)
 
