@@ -1,10 +1,12 @@
 """The benchmarks of restoration on small images."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from acda import ACDAConv2d
 from acda.models import KPN, Restorer, SNet, VariationalDenoiser
 from benchmarks.loading import patches as patch_loading
 from benchmarks.speed import large_images
@@ -17,12 +19,13 @@ from tests.support.restoration_files import write_realsr, write_sidd
 @pytest.mark.parametrize("task", TASKS)
 def test_networks_that_are_compared_have_about_as_many_parameters(task: str) -> None:
     counts = {name: candidate(task, name).facts["parameters"] for name in networks(task)}
-    assert counts["ACDA"] == parameters(lambda: Restorer(inner_width=64, depth=4))
+    small = partial(Restorer, conv=partial(ACDAConv2d, norm=None), inner_width=64, depth=4)
+    assert counts["ACDA"] == parameters(small)
     variational = counts.pop("variational ACDA", None)
     assert list(counts.values()) == pytest.approx([counts["ACDA"]] * 3, rel=0.05)
     if TASKS[task].recipe == "denoising":
-        restorer = Restorer(inner_width=64, depth=4, out_channels=6, residual=False)
-        assert variational == parameters(lambda: VariationalDenoiser(restorer, SNet()))
+        restorer = partial(small, out_channels=6, residual=False)
+        assert variational == parameters(lambda: VariationalDenoiser(restorer(), SNet()))
     else:
         assert variational is None
 
