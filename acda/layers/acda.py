@@ -50,7 +50,8 @@ class ACDAConv2d(AdaptiveConvolution):
             ``hidden_channels = max(64, m·K / 2)``.
         norm: Makes the generator's norms from their channels; None for none (for restoration, or batches of one).
         initial_adaptivity: Share of the coefficients' variance, before the last tanh, that differs from pixel to pixel
-            at first, from 0 to 1; the rest is a filter that all pixels share, as in ``Conv2d``.
+            at first, from 0 to 1; the rest is a filter that all pixels share, as in ``Conv2d``. Ours: the paper gives
+            no initial weights.
         bases: Makes other bases ``[K, l, l]`` from ``kernel_size``, such as :func:`acda.identity_bases` for the paper's
             single-level version; then ``num_bases`` is unused and ``scales`` must be None.
         backend: As in :func:`acda.adaptive_conv2d`.

@@ -6,6 +6,7 @@ LeNet + ACDA on CIFAR-10, the small counter on ShanghaiTech A, the small restore
 YAML files; parameters differ with the choice, and are told.
 """
 
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,22 +26,35 @@ class Tried(NamedTuple):
         config: The experiment's YAML file.
         owner: Names of arguments that lead from the network to what takes the convolution.
         metrics: Names of test metrics.
+        has: Keys of ``CHOICES`` that the configuration is by itself, and that need no training of their own.
         data: Arguments of the command line for other data than the configuration's.
     """
 
     config: str
     owner: Sequence[str]
     metrics: Sequence[str]
+    has: Sequence[str]
     data: Sequence[str] = ()
 
 
 NETWORKS = {
-    "cifar10": Tried("configs/cifar10/lenet_acda.yaml", (), ("test/top1_error",)),
-    "shanghaitech_a": Tried("configs/crowd/shanghaitech_a_small.yaml", ("backbone",), ("test/mae", "test/rmse")),
+    "cifar10": Tried(
+        "configs/cifar10/lenet_acda.yaml",
+        (),
+        ("test/top1_error",),
+        ("generator (3, 1)", "batch norms", "adaptive from the start", "batch norms, adaptive from the start"),
+    ),
+    "shanghaitech_a": Tried(
+        "configs/crowd/shanghaitech_a_small.yaml",
+        ("backbone",),
+        ("test/mae", "test/rmse"),
+        ("generator (1, 3)", "group norms", "adaptive from the start"),
+    ),
     "polyu": Tried(
         "configs/sample_photos/denoising_acda.yaml",
         (),
         ("test/psnr", "test/ssim"),
+        ("generator (1, 3)", "no norms", "a quarter adaptive at first"),
         (*restoration.TASKS["polyu"].data, "--data.init_args.data_dir=data/polyu"),
     ),
 }
@@ -86,16 +100,16 @@ def candidate(data: str, choice: str, folder: Path) -> study.Candidate:
         choice: Key of ``CHOICES``.
         folder: Where the file is written.
     """
-    config, _, metrics, further = NETWORKS[data]
+    tried = NETWORKS[data]
     changed = changes(data, choice)
     facts: records.Row = {
         "data": data,
         "choice": choice,
-        "parameters": parameters(lambda: network_in(config, changed)),
+        "parameters": parameters(lambda: network_in(tried.config, changed)),
     }
     file = folder / f"{data}_{list(CHOICES).index(choice)}.yaml"
     file.write_text(yaml.safe_dump({"model": {"init_args": {"network": changed}}}))
-    return study.Candidate(config, facts, metrics, [*further, f"--config={file}"])
+    return study.Candidate(tried.config, facts, tried.metrics, [*tried.data, f"--config={file}"])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -103,13 +117,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Args:
         arguments: Command line, by default the process's; what is not known here goes to ``fit`` and ``test``.
+
+    Raises:
+        SystemExit: If none of the choices changes one of the configurations.
     """
     parser = study.parser("studies.choices", __doc__)
     parser.add_argument("--data", nargs="+", choices=tuple(NETWORKS), default=tuple(NETWORKS), help="default: all")
     parser.add_argument("--only", nargs="+", choices=tuple(CHOICES), default=tuple(CHOICES), help="default: all")
     options, further = parser.parse_known_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
-        candidates = [candidate(data, choice, Path(scratch)) for data in options.data for choice in options.only]
+        candidates = [
+            candidate(data, choice, Path(scratch))
+            for data in options.data
+            for choice in options.only
+            if choice not in NETWORKS[data].has
+        ]
+        if not candidates:
+            sys.exit(f"--only must name a choice that changes something, got {options.only}: 'as it is' has them")
         study.run(candidates, options, further)
 
 

@@ -53,6 +53,27 @@ def _sides(layer: acda.ACDAConv2d) -> list[int]:
     return [layer.generator.conv1.kernel_size[0], layer.generator.conv2.kernel_size[0]]
 
 
+@pytest.mark.parametrize("data", choices.NETWORKS)
+def test_what_a_configuration_has_by_itself_is_not_trained_again(data: str) -> None:
+    """Choices whose layers are those of the configuration are the ones that are left out, "as it is" apart."""
+    config = choices.NETWORKS[data].config
+    with torch.device("meta"):
+        networks = {choice: network_in(config, choices.changes(data, choice)) for choice in choices.CHOICES}
+    as_it_is = _described(networks.pop("as it is"))
+    same = [choice for choice, network in networks.items() if _described(network) == as_it_is]
+    assert sorted(same) == sorted(choices.NETWORKS[data].has)
+
+
+def test_choices_that_change_nothing_are_refused() -> None:
+    with pytest.raises(SystemExit, match=r"--only must name .* changes something, got \['no norms'\]"):
+        choices.main(["--data", "polyu", "--only", "no norms"])
+
+
+def _described(network: torch.nn.Module) -> list[tuple[str, float]]:
+    layers = [module for module in network.modules() if isinstance(module, acda.ACDAConv2d)]
+    return [(repr(layer), layer.generator.initial_adaptivity) for layer in layers]
+
+
 def test_the_choice_is_a_second_configuration(tmp_path: Path) -> None:
     made = choices.candidate("shanghaitech_a", "no norms", tmp_path)
     (argument,) = made.arguments
