@@ -42,7 +42,11 @@ ONLY_READ = {
     "--trainer.callbacks+=SiddSubmission": "needs the whole benchmark",
 }
 """Commands with these words are read by the parser, and not run."""
-STUDIED = {"crowd": "crowd/synthetic_acda", "restoration": "sample_photos/denoising_acda"}
+STUDIED = {
+    "cifar": "cifar10/lenet",
+    "crowd": "crowd/synthetic_acda",
+    "restoration": "sample_photos/denoising_acda",
+}
 """Experiments that take what a study does not know itself."""
 EXTRAS = {"litdata", "."}
 """What pip may install beside what the requirements name."""
@@ -125,10 +129,11 @@ def read_module(name: str, arguments: Words) -> None:
     made, options, rest = parsed.value.args
     if name.startswith("benchmarks"):
         assert made.prog == f"python -m {name}", f"{name} calls itself {made.prog}"
-    configs = getattr(options, "configs", [f"configs/{STUDIED.get(name.rpartition('.')[2])}.yaml"])
+    configs = getattr(options, "configs", [])
     if rest:
-        read_cli(["fit", "--config", configs[0], *rest])
-    for config in getattr(options, "configs", []):
+        config = configs[0] if configs else f"configs/{STUDIED[name.rpartition('.')[2]]}.yaml"
+        read_cli(["fit", "--config", config, *rest])
+    for config in configs:
         assert Path(config).is_file(), config
 
 
