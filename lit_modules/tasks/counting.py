@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
@@ -87,6 +88,14 @@ class CountingTask(Task):
         metrics.update(count_heads(density), batch.num_heads)
         self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=stage == "val", batch_size=len(batch.id))
         return StepOutput(loss, density)
+
+    def on_validation_epoch_end(self) -> None:
+        """Warn of a network that counts nothing anywhere: with a rectifier at its end it has no gradient, for ever."""
+        if self.val_metrics.compute()["val/nae"] == 1 and not self.trainer.sanity_checking:
+            rank_zero_warn(
+                "network counts nothing in any validation image; if that stays so, a rectifier at its end is stuck at "
+                "zero: use another seed, larger initial weights, or an output that has a gradient there"
+            )
 
     def cell_size(self, image: Tensor, output: Tensor) -> int:
         """Tell the side in pixels of the cells that the network divides images into.

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,60 @@ def test_output_activation_is_what_it_says(activation: str, expected: type) -> N
     image = torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(activated(image), expected(plain(image)))
     assert (plain(image) < 0).any() or activation != "relu"
+
+
+def test_decoder_keeps_the_variance_at_first() -> None:
+    """Rectified, a transposed convolution's output has the mean square of its input; the density has twice that."""
+    torch.manual_seed(0)
+    counter = CrowdCounter(ad_resnet_s(None))
+    x = torch.randn(1, counter.backbone.feature_channels, 24, 24)
+    energies = [float(x.square().mean())]
+    with torch.no_grad():
+        for layer in counter.decoder:
+            x = layer(x)
+            if not isinstance(layer, nn.ConvTranspose2d):
+                energies.append(float(x[:, :, 8:-8, 8:-8].square().mean()))
+    gains = [after / before for before, after in pairwise(energies)]
+    assert gains[:-1] == pytest.approx([1, 1, 1], abs=0.3)
+    assert 0.4 < gains[-1] < 6  # of one channel, so that chance has its part
+
+
+def test_nearly_every_draw_begins_with_a_density() -> None:
+    """With PyTorch's own weights half of all draws give zero everywhere, and learn nothing."""
+    image = torch.randn(1, 3, 64, 64)
+    counts = []
+    for seed in range(10):
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            counts.append(float(CrowdCounter(small_backbone()).eval()(image).sum()))
+    assert sum(count > 0 for count in counts) >= 9
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_a_counter_that_counts_nothing_learns_to_count(train: bool) -> None:
+    """Its density stays zero, as it must, but where heads are missing the gradient raises it."""
+    counter = CrowdCounter(small_backbone()).train(train)
+    last = counter.decoder[-1]
+    assert isinstance(last, nn.Conv2d)
+    assert last.bias is not None
+    nn.init.constant_(last.bias, -100.0)
+    density = counter(torch.randn(2, 3, 64, 64))
+    assert not density.any()
+    (density - 1).square().sum().backward()
+    assert last.bias.grad is not None
+    assert float(last.bias.grad) == pytest.approx(-0.1 * 2 * density.numel() if train else 0)
+
+
+def test_where_a_counter_counts_its_gradient_is_the_densitys() -> None:
+    counter = CrowdCounter(small_backbone()).train()
+    last = counter.decoder[-1]
+    assert isinstance(last, nn.Conv2d)
+    assert last.bias is not None
+    nn.init.constant_(last.bias, 100.0)
+    density = counter(torch.randn(2, 3, 64, 64))
+    density.sum().backward()
+    assert last.bias.grad is not None
+    assert float(last.bias.grad) == density.numel()
 
 
 @pytest.mark.parametrize(

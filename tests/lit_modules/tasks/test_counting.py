@@ -1,3 +1,4 @@
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,19 @@ def test_a_counter_learns_to_count(trainer: Trainer) -> None:
     metrics = trainer.callback_metrics
     assert {"train/loss", "train/mae", "val/loss", "val/mae", "val/rmse", "val/nae"} == set(metrics)
     assert metrics["val/mae"] < np.mean([batch.num_heads for batch in batches]) / 2
+
+
+@pytest.mark.parametrize(("bias", "warns"), [(-1.0, True), (0.001, False)])
+def test_a_network_that_counts_nothing_is_warned_of(bias: float, warns: bool, trainer: Trainer) -> None:
+    """As one whose last rectifier has died does; that it does so before training alone says nothing."""
+    network = nn.Sequential(nn.Conv2d(3, 1, 1), nn.ReLU())
+    nn.init.zeros_(network[0].weight)
+    nn.init.constant_(network[0].bias, bias)
+    batches = [crowd(HEADS, 40, 68, "image_0"), crowd([], 40, 68, "image_1")]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer.fit(CountingTask(network, optimizer=lambda parameters: torch.optim.SGD(parameters, 0)), Crowds(batches))
+    assert any("counts nothing in any validation image" in str(each.message) for each in caught) == warns
 
 
 @pytest.mark.parametrize("size", [(160, 200), (70, 131)])
