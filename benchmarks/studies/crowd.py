@@ -143,11 +143,12 @@ def figure_7(tried: study.Candidate, run: Path) -> records.Row:
     """Measure columns with the correlations in a trained network, and in one that is untrained; none without ACDA."""
     if tried.facts["convolution"] != "ACDA":
         return {}
-    config = yaml.safe_load((run / "config_fit.yaml").read_text())
+    file = run / "config_fit.yaml"  # with what the command line changed of the network
+    config = yaml.safe_load(file.read_text())
     made = SyntheticCrowdDataModule if tried.facts["data"] == "synthetic" else ShanghaiTechDataModule
     data = made(**config["data"]["init_args"])
     torch.manual_seed(config["seed_everything"])
-    counter = network_in(tried.config)
+    counter = network_in(str(file.resolve()))
     untrained = correlate_scale_and_size(counter, data)
     load_weights(counter, find_best_checkpoint(run))
     trained = correlate_scale_and_size(counter, data)

@@ -74,7 +74,7 @@ def network_in(config: str, changes: Mapping[str, Any] | None = None) -> nn.Modu
     """Make the network of an experiment.
 
     Args:
-        config: The experiment's YAML file, relative to the repository.
+        config: The experiment's YAML file, relative to the repository, or an absolute path.
         changes: What a second file would change of it. Default: nothing.
     """
     parser = ArgumentParser()

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from acda.models import AdResNet
 from acda.models.residual import DynamicBottleneck
 from benchmarks import records
+from benchmarks.machine import ROOT
 from benchmarks.studies import compare, crowd, study
 from benchmarks.studies.convolutions import ACDA_WIDTH, candidate, network
 from benchmarks.studies.matching import CONVOLUTIONS, match_width, network_in, parameters
@@ -223,6 +225,36 @@ def test_sizes_of_heads_are_what_was_drawn_or_their_spacing(tmp_path: Path) -> N
     sizes = crowd.head_sizes(sample, drawn)
     assert sizes is not None
     assert len(sizes) == len(sample.points[0])
+
+
+def test_correlations_are_those_of_the_network_that_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Options of the study may have changed it; loaded into the configuration's, its weights would fit in part."""
+    trained = crowd.network("synthetic", "ACDA", 8)
+    config = yaml.safe_load((ROOT / crowd.CONFIGS["synthetic"]).read_text())
+    config["model"]["init_args"]["network"]["init_args"]["backbone"]["init_args"]["widths"] = [
+        *crowd.PLAIN_WIDTHS,
+        8,
+        16,
+    ]
+    (tmp_path / "config_fit.yaml").write_text(yaml.safe_dump({**config, "seed_everything": 0}))
+    torch.save({"state_dict": trained.state_dict()}, tmp_path / "best.ckpt")
+    looked_at: list[dict[str, torch.Tensor]] = []
+
+    def correlate(counter: nn.Module, data: ShanghaiTechDataModule) -> records.Row:
+        looked_at.append({name: values.clone() for name, values in counter.state_dict().items()})
+        return {"layer": len(looked_at)}
+
+    monkeypatch.setattr(crowd, "find_best_checkpoint", lambda run: run / "best.ckpt")
+    monkeypatch.setattr(crowd, "correlate_scale_and_size", correlate)
+    tried = crowd.candidate("synthetic", "ACDA")
+    assert crowd.figure_7(tried, tmp_path) == {"layer, untrained": 1, "layer, trained": 2}
+    untrained, after = looked_at
+    expected = trained.state_dict()
+    assert after.keys() == expected.keys()
+    assert all(after[name].equal(expected[name]) for name in expected)
+    assert not untrained["backbone.conv1.weight"].equal(expected["backbone.conv1.weight"])
 
 
 def replace_points(batch: CrowdBatch, points: torch.Tensor) -> CrowdBatch:
