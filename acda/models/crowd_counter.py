@@ -26,10 +26,10 @@ class CrowdCounter(nn.Module):
     The image is padded with zeros at the bottom and the right to a multiple of the backbone's stride, and what the
     padding adds to the output is cut off, so that images of any size are counted whole.
 
-    The transposed convolutions keep the variance of features at first. With PyTorch's own weights each of them leaves a
-    twelfth of it: the density begins nearly constant, by the last bias, for half of all seeds below zero everywhere;
-    rectified, such a counter gives zero and has no gradient, so that it never counts. In training the gradient of the
-    rectified density is therefore a tenth where nothing is counted.
+    The transposed convolutions keep the variance of features at first. With PyTorch's own weights each of them leaves
+    about a tenth of it: the density begins as little more than the last bias, in nearly half of all draws below zero
+    all over the image; rectified it is zero then and has no gradient, so that such a counter never counts. In training,
+    where nothing is counted, a tenth of the rectified density's gradient passes nevertheless.
 
     Args:
         backbone: Gives a feature map ``[N, feature_channels, H / feature_stride, W / feature_stride]``, both attributes

@@ -83,7 +83,7 @@ def test_decoder_keeps_the_variance_at_first() -> None:
 
 
 def test_nearly_every_draw_begins_with_a_density() -> None:
-    """With PyTorch's own weights half of all draws give zero everywhere, and learn nothing."""
+    """With PyTorch's own weights nearly half of all draws give zero everywhere, and learn nothing."""
     image = torch.randn(1, 3, 64, 64)
     counts = []
     for seed in range(10):
