@@ -30,7 +30,6 @@ class AdResNet(nn.Module):
         small_images: Begin with a 3×3 convolution and no pooling, as is usual for images of some ten pixels: feature
             maps are then 4 times as large on each side.
         norm: Makes the norm after each convolution but those that ACDA's generators have, which take it from ``conv``.
-        pool: Pool after the first convolution; without, feature maps are twice as large on each side.
 
     Shape:
         Image ``[N, in_channels, H, W]``; logits ``[N, num_classes]``, or features ``[N, feature_channels, ⌈H/32⌉,
@@ -38,7 +37,7 @@ class AdResNet(nn.Module):
 
     Attributes:
         feature_channels: Channels of the feature map.
-        feature_stride: Pixels of the image between neighbours in it: 32, 16 without ``pool``, 8 with ``small_images``.
+        feature_stride: Pixels of the image between neighbours in it: 32, or 8 with ``small_images``.
 
     Raises:
         ValueError: If ``plain_block`` is not one of the two, or a sequence has the wrong length.
@@ -59,7 +58,6 @@ class AdResNet(nn.Module):
         kernel_sizes: Sequence[int] = (7, 5),
         small_images: bool = False,
         norm: NormFactory = nn.BatchNorm2d,
-        pool: bool = True,
     ) -> None:
         super().__init__()
         if plain_block not in _PLAIN:
@@ -78,7 +76,7 @@ class AdResNet(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, stem, side, stride, side // 2, bias=False)
         self.bn1 = norm(stem)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, 2, 1) if pool and not small_images else nn.Identity()
+        self.maxpool = nn.Identity() if small_images else nn.MaxPool2d(3, 2, 1)
         first, second = (width * plain.expansion for width in widths[:2])
         third, fourth = (2 * width for width in widths[2:])
         self.layer1 = _plain_stage(plain, stem, widths[0], plain_depths[0], 1, norm)
@@ -86,7 +84,7 @@ class AdResNet(nn.Module):
         self.layer3 = _dynamic_stage(second, widths[2], third, dynamic_depths[0], kernel_sizes[0], conv, norm)
         self.layer4 = _dynamic_stage(third, widths[3], fourth, dynamic_depths[1], kernel_sizes[1], conv, norm)
         self.feature_channels = fourth
-        self.feature_stride = 8 if small_images else 32 if pool else 16
+        self.feature_stride = 8 if small_images else 32
         self.fc = None if num_classes is None else nn.Linear(fourth, num_classes)
         self._initialise()
 
