@@ -1,6 +1,5 @@
 """Crowd counting by density: a backbone and a few transposed convolutions."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -9,6 +8,7 @@ from torch.nn import functional as F
 
 from acda.models.contracts import Backbone, fulfils
 from acda.models.padding import pad_to_multiple
+from acda.models.plain import draw_he
 
 OutputActivation = Literal["relu", "softplus", "abs", "none"]
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -86,16 +86,7 @@ class CrowdCounter(nn.Module):
             layers += [nn.ConvTranspose2d(channels, width, 3, 2, padding=1, output_padding=1), nn.ReLU(inplace=True)]
             channels = width
         self.decoder = nn.Sequential(*layers, nn.Conv2d(channels, 1, 1))
-        self._initialise_decoder()
-
-    def _initialise_decoder(self) -> None:
-        """Draw the weights by He's rule; a strided transposed convolution gives each output only part of its taps."""
-        for layer in self.decoder:
-            if isinstance(layer, nn.ConvTranspose2d | nn.Conv2d):
-                fan_in = layer.in_channels * math.prod(layer.kernel_size) / math.prod(layer.stride)
-                nn.init.normal_(layer.weight, std=math.sqrt(2 / fan_in))
-                assert layer.bias is not None
-                nn.init.zeros_(layer.bias)
+        draw_he(self.decoder, transposed=True)
 
     def forward(self, image: Tensor) -> Tensor:
         """Estimate the density of heads, up to the scale it was trained with."""
@@ -103,8 +94,12 @@ class CrowdCounter(nn.Module):
         height, width = ((side + step - 1) // step for side in image.shape[2:])  # in ONNX division rounds towards zero
         features = self.backbone(pad_to_multiple(image, self.total_stride))
         density: Tensor = self.decoder(features)[..., :height, :width]
-        rectified = _ACTIVATIONS[self.output_activation](density)
         if self.training and self.output_activation == "relu":
-            leaky = F.leaky_relu(density, _SLOPE)
-            return leaky + (rectified - leaky).detach()
-        return rectified
+            return _rectify(density)
+        return _ACTIVATIONS[self.output_activation](density)
+
+
+def _rectify(density: Tensor) -> Tensor:
+    """ReLU whose gradient is leaky, so that a density that is zero everywhere can rise."""
+    leaky = F.leaky_relu(density, _SLOPE)
+    return leaky + (F.relu(density) - leaky).detach()

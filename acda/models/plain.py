@@ -1,5 +1,6 @@
 """Chains of 3×3 convolutions, and weights drawn by the method of He et al."""
 
+import math
 from collections.abc import Callable
 
 from torch import nn
@@ -41,11 +42,13 @@ def plain_convolutions(
     return chain
 
 
-def draw_he(network: nn.Module) -> None:
+def draw_he(network: nn.Module, transposed: bool = False) -> None:
     """Draw the weights of all of a network's convolutions from a normal of variance 2 / fan-in; no bias at first.
 
     Args:
         network: Whose ``Conv2d`` modules are drawn, in place.
+        transposed: Draw its ``ConvTranspose2d`` modules as well; the fan-in of an output is the mean number of weights
+            that reach it, 1 / stride² of the filter's.
 
     Reference:
         He, Zhang, Ren, Sun, *Delving Deep into Rectifiers*, ICCV 2015 ("msra" in Caffe).
@@ -53,5 +56,10 @@ def draw_he(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+        elif transposed and isinstance(module, nn.ConvTranspose2d):
+            taps = math.prod(module.kernel_size) / math.prod(module.stride)
+            nn.init.normal_(module.weight, std=math.sqrt(2 * module.groups / (module.in_channels * taps)))
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -72,12 +72,8 @@ def test_features_are_rounded_up_thirty_seconds_of_the_image() -> None:
     assert network(torch.randn(1, 3, 65, 100)).shape == (1, 32, 3, 4)
 
 
-@pytest.mark.parametrize(("arguments", "stride"), [({}, 32), ({"small_images": True}, 8)])
-def test_stride_of_the_features_is_a_choice(arguments: dict[str, bool], stride: int) -> None:
-    network = small(None, **arguments)
-    assert network.feature_stride == stride
-    for size in ((8, 17), (64, 96)):
-        assert network(torch.randn(2, 3, *size)).shape == (2, 32, *(-(-side // stride) for side in size))
+def test_features_of_small_images_are_four_times_as_large() -> None:
+    assert small(None, small_images=True)(torch.randn(1, 3, 8, 17)).shape == (1, 32, 1, 3)
 
 
 def test_plain_convolutions_in_their_place_are_drawn_like_the_others() -> None:
